@@ -1,0 +1,2 @@
+#include "ring/cell.h"
+typedef int cell_placeholder;
