@@ -1,0 +1,94 @@
+/* Everything the command line can say, after checking.  Filled once by options_parse() before any
+ * thread starts; the few fields that a client may change while we run are atomic and say so. */
+#ifndef SERVER_SETTINGS_H
+#define SERVER_SETTINGS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LISTEN_MAX 64
+
+enum listen_protocol { LISTEN_NEGOTIATING, LISTEN_ASCII, LISTEN_BINARY };
+enum listen_tls { LISTEN_TLS_DEFAULT, LISTEN_TLS_OFF, LISTEN_TLS_ON, LISTEN_TLS_MUTUAL };
+
+/* One -l argument: [proto[...]:][tag[...]:][notls:|btls:|mtls:]address[:port] */
+struct listen_address {
+    char *host;               /* NULL: every address */
+    int port;                 /* 0: settings' tcp_port; -1: any free one */
+    enum listen_protocol protocol;
+    enum listen_tls tls;
+    char tag[8];              /* shown by `stats conns` */
+};
+
+struct tls_settings {
+    bool enabled;             /* -Z */
+    const char *chain_file, *key_file, *ca_file, *ciphers;
+    int key_format;           /* SSL_FILETYPE_PEM */
+    int verify_mode;          /* 0 none, 1 request, 2 require, 3 require but not verify, as -o ssl_verify_mode */
+    int min_version;          /* 0 TLS 1.0 ... 3 TLS 1.3 */
+    unsigned write_buffer_bytes;
+    bool session_cache, kernel_tls;
+};
+
+struct settings {
+    /* where to listen */
+    struct listen_address listen[LISTEN_MAX];
+    unsigned listen_count;
+    int tcp_port, udp_port;       /* -1: any free one; udp 0: none */
+    const char *unix_path;        /* -s: turns TCP off */
+    unsigned unix_mask;           /* -a, octal */
+    int backlog;
+    enum listen_protocol protocol; /* -B */
+    bool tcp_port_given, udp_port_given;
+
+    /* the process */
+    bool daemon, core_dumps, lock_memory;
+    const char *pid_file, *user;
+    unsigned threads;
+    _Atomic unsigned verbosity;   /* changed by `verbosity N` */
+
+    /* the cache */
+    _Atomic uint64_t limit_bytes; /* changed by `cache_memlimit` */
+    uint64_t item_bytes_max;
+    bool evicts, uses_cas;
+    unsigned hash_power;
+    bool track_sizes;
+    char prefix_delimiter;        /* -D */
+    _Atomic bool detail_enabled;  /* `stats detail on|off` */
+
+    /* connections */
+    unsigned connections_max, requests_per_event;
+    bool requests_per_event_given; /* without -R one read's worth is served per event */
+    bool maxconns_fast;
+    unsigned idle_timeout_s;      /* 0: never */
+
+    /* what clients may do */
+    bool allows_shutdown, allows_flush, allows_dump, allows_watch, debug_commands;
+    bool sasl;                    /* -S */
+    const char *auth_file;        /* -Y */
+    struct tls_settings tls;
+
+    /* accepted, echoed by `stats settings`, and without effect here */
+    struct {
+        double slab_growth_factor;
+        unsigned slab_min_size, slab_chunk_max, slab_automove, slab_automove_window;
+        double slab_automove_ratio, slab_automove_freeratio;
+        bool slab_reassign, large_pages;
+        _Atomic bool lru_crawler, lru_maintainer, lru_segmented;
+        _Atomic unsigned lru_crawler_sleep_us, lru_crawler_tocrawl;
+        _Atomic unsigned hot_lru_pct, warm_lru_pct;
+        double hot_max_factor, warm_max_factor;
+        _Atomic int temporary_ttl;
+        unsigned tail_repair_time, hashpower_init, watcher_logbuf_kb, worker_logbuf_kb;
+        unsigned read_buf_mem_limit;
+        const char *hash_algorithm;
+        bool inline_ascii_response, drop_privileges, hash_expand;
+        unsigned napi_ids;
+    } accepted;
+};
+
+/* The one instance, filled by main() before any thread starts. */
+extern struct settings settings;
+
+#endif
