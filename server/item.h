@@ -53,6 +53,7 @@ struct item_spec {
     uint64_t value_bytes;
     uint64_t expiry_ms;    /* absolute; 0: never */
     uint32_t client_flags;
+    uint64_t explicit_cas; /* if has_explicit_cas */
     bool has_explicit_cas;
     bool key_is_binary;
     bool is_cell;
