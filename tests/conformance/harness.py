@@ -1,0 +1,433 @@
+"""What every conformance test stands on: a server to start, and connections that speak raw bytes.
+
+The binary under test is $RINGCACHED (run.py sets it).  It may also be a memcached 1.6.45: then the
+tests of what memcached does not have, or does wrong, are skipped, and all others must pass.  That
+is how the expectations written here were proved.
+
+Replies are compared byte for byte.  In an expected reply `<n>` stands for any decimal number and
+`<any>` for the rest of a line.
+"""
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+
+SERVER = os.environ.get("RINGCACHED", "./ringcached")
+TIMEOUT_S = float(os.environ.get("CONFORMANCE_TIMEOUT", "10"))
+SOURCE_DIR = os.path.dirname(os.path.abspath(__file__))
+BUILD_DIR = os.environ.get("CONFORMANCE_BUILD_DIR", os.path.join(os.getcwd(), "tests", "conformance"))
+
+
+def _version_line():
+    try:
+        return subprocess.run([SERVER, "-V"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=TIMEOUT_S).stdout.decode("latin-1").strip()
+    except OSError as wrong:
+        sys.exit("cannot run the server %s: %s (build it, or give its path to run.py --server)"
+                 % (SERVER, wrong))
+
+
+IS_MEMCACHED = _version_line().startswith("memcached")
+
+
+def memcached_bug(what):
+    """1.6.45 does this wrong, and we do not copy it."""
+    return unittest.skipIf(IS_MEMCACHED, "memcached bug: " + what)
+
+
+def ringcached_only(what):
+    """memcached does not have this."""
+    return unittest.skipIf(IS_MEMCACHED, "not in memcached: " + what)
+
+
+def needs_program(*names):
+    """Skips, loudly, when a client that the test drives is not installed."""
+    from shutil import which
+    missing = [name for name in names if which(name) is None]
+    return unittest.skipIf(missing, "not installed: " + ", ".join(missing))
+
+
+class Closed(Exception):
+    """The server closed the connection."""
+
+
+def matches(expected, got):
+    """Whether `got` is the expected reply, which may have `<n>` and `<any>` in it."""
+    if b"<n>" not in expected and b"<any>" not in expected:
+        return got == expected
+    out = re.escape(expected)
+    out = out.replace(re.escape(b"<n>"), rb"[0-9]+").replace(re.escape(b"<any>"), rb"[^\r\n]*")
+    return re.fullmatch(out, got, re.S) is not None
+
+
+def shorten(data, most=600):
+    return data if len(data) <= most else data[:most // 2] + b" ... " + data[-most // 2:]
+
+
+class Connection:
+    """One client connection, raw.  Reads never wait longer than TIMEOUT_S."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.buffer = b""
+        sock.settimeout(TIMEOUT_S)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.sock.close()
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def send_and_wait_until_read(self, data):
+        """Sends, and returns once the server has taken it out of the socket (unix sockets only)."""
+        assert self.sock.family == socket.AF_UNIX
+        self.sock.sendall(data)
+        give_up = time.monotonic() + TIMEOUT_S
+        while struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0\0\0\0"))[0] != 0:
+            assert time.monotonic() < give_up, "the server does not read"
+
+    def _more(self):
+        try:
+            got = self.sock.recv(1 << 18)
+        except (ConnectionResetError, BrokenPipeError):
+            got = b""
+        except socket.timeout:
+            raise AssertionError("no reply for %g s; so far: %r"
+                                 % (TIMEOUT_S, shorten(self.buffer))) from None
+        if not got:
+            raise Closed(self.buffer)
+        self.buffer += got
+
+    def read(self, count):
+        while len(self.buffer) < count:
+            self._more()
+        out, self.buffer = self.buffer[:count], self.buffer[count:]
+        return out
+
+    def read_until(self, ending):
+        """Everything up to and with `ending`."""
+        start = 0
+        while True:
+            at = self.buffer.find(ending, start)
+            if at >= 0:
+                break
+            start = max(0, len(self.buffer) - len(ending))
+            self._more()
+        at += len(ending)
+        out, self.buffer = self.buffer[:at], self.buffer[at:]
+        return out
+
+    def line(self):
+        return self.read_until(b"\r\n")
+
+    def read_all(self):
+        """All bytes until the server closes."""
+        try:
+            while True:
+                self._more()
+        except Closed:
+            out, self.buffer = self.buffer, b""
+            return out
+
+    def ask(self, request, expected, split=None):
+        """Sends `request`; the whole answer must be `expected`.
+
+        A meta no-op after it shows where the answer ends.  With `split` the request goes in two
+        parts, and the server has read the first before the second is sent."""
+        if split is None:
+            self.send(request + b"mn\r\n")
+        else:
+            self.send_and_wait_until_read(request[:split])
+            self.send(request[split:])
+            self.send(b"mn\r\n")
+        self.expect(expected + b"MN\r\n", request)
+
+    def expect(self, expected, request=b""):
+        """The next bytes must be `expected`, and nothing must follow them for now."""
+        marker = expected[-4:]
+        give_up = time.monotonic() + TIMEOUT_S
+        while True:
+            if self.buffer.endswith(marker) and matches(expected, self.buffer):
+                self.buffer = b""
+                return
+            if self._is_finished(marker, len(expected)) or time.monotonic() > give_up:
+                break
+            try:
+                self._more()
+            except (Closed, AssertionError) as wrong:
+                raise AssertionError("%s\n sent     %r\n expected %r\n received %r" % (
+                    "closed" if isinstance(wrong, Closed) else "timeout", shorten(request),
+                    shorten(expected), shorten(self.buffer))) from None
+        raise AssertionError("\n sent     %r\n expected %r\n received %r" % (
+            shorten(request), shorten(expected), shorten(self.buffer)))
+
+    def _is_finished(self, marker, expected_bytes):
+        """Whether no more can come: the marker of ask() was seen at the end."""
+        return marker == b"MN\r\n" and self.buffer.endswith(marker) \
+            and (self.buffer == marker or self.buffer.endswith(b"\r\n" + marker)) \
+            and not self._readable(0.02 if len(self.buffer) < expected_bytes else 0)
+
+    def _readable(self, wait_s):
+        import select
+        return bool(select.select([self.sock], [], [], wait_s)[0])
+
+    def expect_close(self, expected=b""):
+        """The server answers `expected` and closes."""
+        got = self.read_all()
+        if not matches(expected, got):
+            raise AssertionError("before the close:\n expected %r\n received %r"
+                                 % (shorten(expected), shorten(got)))
+
+    def stats(self, sub=b""):
+        """The answer of `stats <sub>` as a dict of text."""
+        self.send(b"stats" + (b" " + sub if sub else b"") + b"\r\n")
+        out = {}
+        while True:
+            line = self.line()
+            if line == b"END\r\n":
+                return out
+            assert line.startswith(b"STAT "), line
+            name, _, value = line[5:-2].decode("latin-1").partition(" ")
+            out[name] = value
+
+
+class Server:
+    """A running server.  `args` are its options; where it listens is chosen here.
+
+    unix=True: a unix socket.  udp=True: UDP too.  listen=None leaves -l and -p to `args`."""
+
+    def __init__(self, args=(), unix=False, udp=False, debug=False, listen="127.0.0.1",
+                 threads=2, env=None, tls=False):
+        self.directory = tempfile.TemporaryDirectory(prefix="conformance-")
+        self.path = os.path.join(self.directory.name, "socket") if unix else None
+        self.ports_file = os.path.join(self.directory.name, "ports")
+        self.port = self.udp_port = None
+        self.tls = tls
+        self.command = [SERVER, "-t", str(threads)]
+        if os.getuid() == 0:
+            self.command += ["-u", "root"]
+        if debug and not IS_MEMCACHED:
+            self.command += ["--debug-commands"]
+        if unix:
+            self.command += ["-s", self.path]
+        elif listen is not None:
+            self.command += ["-l", listen, "-p", "-1"]
+            if udp:
+                self.command += ["-U", "-1"]
+        self.command += list(args)
+        environment = dict(os.environ, MEMCACHED_PORT_FILENAME=self.ports_file)
+        environment.update(env or {})
+        self.log = open(os.path.join(self.directory.name, "log"), "w+b")
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log,
+                                        stderr=subprocess.STDOUT, env=environment,
+                                        cwd=self.directory.name)
+        try:
+            self._wait_until_up()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_up(self):
+        give_up = time.monotonic() + 4 * TIMEOUT_S
+        while time.monotonic() < give_up:
+            if self.process.poll() is not None:
+                raise AssertionError("the server ended with %d at start: %s\n%s" % (
+                    self.process.returncode, " ".join(self.command), self.read_log()))
+            if self.path is None and os.path.exists(self.ports_file):
+                self.ports = self._read_ports()
+                self.port = next((port for kind, port in self.ports if kind.startswith("TCP")), None)
+                self.udp_port = next((port for kind, port in self.ports if kind.startswith("UDP")),
+                                     None)
+                return
+            if self.path is not None:
+                try:
+                    self.connect().close()
+                    return
+                except OSError:
+                    pass
+            time.sleep(0.005)
+        raise AssertionError("the server does not come up: " + " ".join(self.command))
+
+    def _read_ports(self):
+        with open(self.ports_file) as file:
+            lines = [line.strip().split(": ") for line in file]
+        return [(kind, int(port)) for kind, port in lines]
+
+    def read_log(self):
+        self.log.flush()
+        self.log.seek(0)
+        return self.log.read().decode("latin-1")
+
+    def connect(self, port=None):
+        if self.path is not None:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(TIMEOUT_S)
+            try:
+                sock.connect(self.path)
+            except OSError:
+                sock.close()
+                raise
+        else:
+            sock = socket.create_connection(("127.0.0.1", port or self.port), TIMEOUT_S)
+        if self.tls:
+            sock = client_context().wrap_socket(sock)
+        return Connection(sock)
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def wait(self, timeout_s=TIMEOUT_S):
+        """The exit code, once it ended by itself."""
+        code = self.process.wait(timeout_s)
+        return code
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        self.directory.cleanup()
+
+    def stop(self):
+        """Ends it; a server that crashed, or that a sanitizer complains of, is an error here."""
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(3 * TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    raise AssertionError("SIGTERM does not end the server") from None
+            log = self.read_log()
+            for trouble in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer",
+                            "runtime error:", "Assertion"):
+                assert trouble not in log, log
+            assert self.process.returncode == 0, "exit code %d\n%s" % (self.process.returncode, log)
+        finally:
+            self.kill()
+
+
+def client_context(certificate=None, check=None):
+    """A TLS context that trusts anybody, or only who `check` (a CA file) signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if check is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(check)
+    if certificate is not None:
+        context.load_cert_chain(*certificate)
+    return context
+
+
+def refused_start(args, env=None, own_user=True):
+    """Runs the server with options it must refuse; returns (exit code, what it said)."""
+    command = [SERVER] + (["-u", "root"] if own_user and os.getuid() == 0 else []) + list(args)
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=TIMEOUT_S,
+                              env=dict(os.environ, **(env or {})))
+    except subprocess.TimeoutExpired:
+        raise AssertionError("it started: " + " ".join(command)) from None
+    return done.returncode, done.stdout.decode("latin-1")
+
+
+class ServerCase(unittest.TestCase):
+    """Tests that share one server, emptied before each; `ARGS` and so on are its options."""
+
+    ARGS = ()
+    UNIX = False
+    UDP = False
+    DEBUG = False
+    THREADS = 2
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(cls.ARGS, unix=cls.UNIX, udp=cls.UDP, debug=cls.DEBUG,
+                            threads=cls.THREADS)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def setUp(self):
+        self.assertTrue(self.server.alive(), "the server is gone")
+        self.c = self.server.connect()
+        self.addCleanup(self.c.close)
+        self.c.ask(b"flush_all\r\n", b"OK\r\n")
+
+    def another(self):
+        connection = self.server.connect()
+        self.addCleanup(connection.close)
+        return connection
+
+    def own_server(self, *args, **options):
+        """A server for one test alone."""
+        server = Server(args, **options)
+        self.addCleanup(server.stop)
+        return server
+
+
+class Case:
+    """A conversation: pairs of request and whole expected reply, on an empty server."""
+
+    def __init__(self, name, *exchanges, bug=None, split=True):
+        assert len(exchanges) % 2 == 0
+        self.name = name
+        self.exchanges = list(zip(exchanges[::2], exchanges[1::2]))
+        self.bug = bug
+        self.split = split
+
+
+def _run_case(case):
+    def run(self):
+        if case.bug and IS_MEMCACHED:
+            self.skipTest("memcached bug: " + case.bug)
+        for request, reply in case.exchanges:
+            self.c.ask(request, reply)
+
+        fresh(self.c)
+        self.c.ask(b"".join(request for request, _ in case.exchanges),
+                   b"".join(reply for _, reply in case.exchanges))
+        if not case.split:
+            return
+        longest = max(len(request) for request, _ in case.exchanges)
+        for split in range(1, longest):
+            fresh(self.c)
+            for request, reply in case.exchanges:
+                self.c.ask(request, reply, split if split < len(request) else None)
+    return run
+
+
+def fresh(connection):
+    connection.ask(b"flush_all\r\n", b"OK\r\n")
+
+
+def conversations(cases):
+    """A class decorator: each case becomes a test, which holds the conversation one exchange at a
+    time, then in one write, then with each request cut in two at every byte."""
+    def add(cls):
+        assert cls.UNIX, "only on a unix socket do we see that a part was read"
+        for case in cases:
+            name = "test_" + re.sub(r"\W+", "_", case.name)
+            assert not hasattr(cls, name), name
+            setattr(cls, name, _run_case(case))
+        return cls
+    return add
