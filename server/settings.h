@@ -18,7 +18,7 @@ struct listen_address {
     int port;                 /* 0: settings' tcp_port; -1: any free one */
     enum listen_protocol protocol;
     enum listen_tls tls;
-    char tag[8];              /* shown by `stats conns` */
+    char tag[9];              /* up to 8 characters, shown by `stats conns` */
 };
 
 struct tls_settings {
@@ -34,7 +34,8 @@ struct tls_settings {
 struct settings {
     /* where to listen */
     struct listen_address listen[LISTEN_MAX];
-    unsigned listen_count;
+    unsigned listen_count;        /* 0: every address */
+    char *listen_text;            /* all -l arguments as given, with commas; NULL: none was */
     int tcp_port, udp_port;       /* -1: any free one; udp 0: none */
     const char *unix_path;        /* -s: turns TCP off */
     unsigned unix_mask;           /* -a, octal */
@@ -69,6 +70,10 @@ struct settings {
     const char *auth_file;        /* -Y */
     struct tls_settings tls;
 
+    /* beyond memcached */
+    unsigned siblings_max;        /* --max-siblings: past it a context write is refused */
+    double time_scale;            /* --time-scale: divides the waits of all background work */
+
     /* accepted, echoed by `stats settings`, and without effect here */
     struct {
         double slab_growth_factor;
@@ -90,5 +95,10 @@ struct settings {
 
 /* The one instance, filled by main() before any thread starts. */
 extern struct settings settings;
+
+/* Sets every field to what it is without any option. */
+void settings_init(struct settings *);
+/* Frees what options_parse() allocated. */
+void settings_deinit(struct settings *);
 
 #endif

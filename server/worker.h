@@ -41,4 +41,12 @@ struct worker {
     bool is_stopping;                /* [W] */
 };
 
+/* Starts `count` workers.  False: a thread or a loop could not be had, the log says which, and none
+ * runs.  Called by main(), as is workers_stop(). */
+bool workers_start(struct store *, unsigned count);
+
+/* Has every worker send what it still owes, close its connections and end; waits for them.  Call
+ * listeners_close() before. */
+void workers_stop(void);
+
 #endif
