@@ -10,8 +10,6 @@ static bool sibling_is_sound(const struct sibling *sibling)
 
     if (!dot_is_valid(sibling->dot) || !hlc_is_valid(reg->hlc) || reg->hlc < sibling->dot.hlc)
         return false;
-    if (reg->explicit_cas >= HLC_END)
-        return false;
     switch (sibling->kind) {
     case SIBLING_VALUE: return true;
     case SIBLING_TOMBSTONE:
@@ -188,8 +186,7 @@ enum cell_put cell_put_blind(struct cell *cell, const struct sibling *write)
     assert(write->kind != SIBLING_STUB);
     if (!is_fresh(cell, dot))
         return CELL_PUT_COVERED;
-    cell->intervals_dropped +=
-        context_add(&cell->context, (struct interval){dot.node, 0, dot.hlc});
+    cell->intervals_dropped += context_add(&cell->context, (struct interval){dot.node, 0, dot.hlc});
     cell->sibling_count = 0;
     insert_sibling(cell, write);
     cell->is_live = true;
@@ -204,18 +201,20 @@ enum cell_put cell_put_blind(struct cell *cell, const struct sibling *write)
 static struct interval own_interval(const struct cell *cell, struct dot dot)
 {
     const struct interval *own = context_newest_own(&cell->context, dot.node);
+    hlc_time first = dot.hlc;
 
     assert(own == NULL || own->last < dot.hlc);
 #if defined CELL_BREAK_NAIVE
-    return (struct interval){dot.node, 0, dot.hlc};
+    first = 0;
 #elif defined CELL_BREAK_NOLIVE
-    bool may_extend = true;
+    if (own != NULL)
+        first = own->first;
 #else
-    bool may_extend = cell->is_live;
+    if (cell->is_live && own != NULL)
+        first = own->first;
 #endif
-    if (!may_extend || own == NULL)
-        return (struct interval){dot.node, dot.hlc, dot.hlc};
-    return (struct interval){dot.node, own->first, dot.hlc};
+    assert(first <= dot.hlc);
+    return (struct interval){dot.node, first, dot.hlc};
 }
 
 static void remove_sibling(struct cell *cell, unsigned i)
@@ -277,18 +276,31 @@ static void merge_sibling(struct sibling *mine, const struct sibling *theirs)
     struct sibling_register reg = mine->reg;
 
     assert(dot_compare(mine->dot, theirs->dot) == 0);
+#ifndef CELL_BREAK_REGISTER
     if (register_compare(&theirs->reg, &reg) > 0)
         reg = theirs->reg;
+#endif
     bool is_held_there_only = mine->kind == SIBLING_STUB && theirs->kind != SIBLING_STUB;
     /* Of one dot there is one value only.  Should a peer be wrong about that, the order still
      * makes all replicas keep the same one. */
     bool is_at_odds = theirs->kind != SIBLING_STUB && mine->kind != SIBLING_STUB &&
-                      (theirs->kind > mine->kind || (theirs->kind == mine->kind &&
-                                                     theirs->value_digest > mine->value_digest));
+                      (theirs->kind > mine->kind ||
+                       (theirs->kind == mine->kind && theirs->value_digest > mine->value_digest));
     if (is_held_there_only || is_at_odds)
         *mine = *theirs;
     mine->reg = reg;
     assert(sibling_is_sound(mine));
+}
+
+/* Whether a cell that does not hold the dot has seen it: then something replaced it. */
+static bool is_superseded(const struct cell *cell, struct dot dot)
+{
+    assert(cell_find(cell, dot) == NULL);
+#ifdef CELL_BREAK_COMEBACK
+    return false;
+#else
+    return context_covers(&cell->context, dot);
+#endif
 }
 
 void cell_merge(struct cell *into, const struct cell *other)
@@ -302,14 +314,14 @@ void cell_merge(struct cell *into, const struct cell *other)
         const struct sibling *theirs = cell_find(other, mine->dot);
         if (theirs != NULL)
             merge_sibling(mine, theirs);
-        if (theirs == NULL && context_covers(&other->context, mine->dot))
+        if (theirs == NULL && is_superseded(other, mine->dot))
             remove_sibling(into, i);
         else
             i++;
     }
     for (unsigned i = 0; i < other->sibling_count; i++) {
         const struct sibling *theirs = &other->siblings[i];
-        if (cell_find(into, theirs->dot) == NULL && !context_covers(&into->context, theirs->dot))
+        if (cell_find(into, theirs->dot) == NULL && !is_superseded(into, theirs->dot))
             insert_sibling(into, theirs);
     }
     into->intervals_dropped += context_join(&into->context, &other->context);
@@ -512,7 +524,7 @@ uint64_t cell_token_standalone(const struct cell *cell)
 
     if (token == 0)
         token = cell_newest(cell, SIBLINGS_ALL)->dot.hlc;
-    assert(hlc_is_valid(token));
+    assert(token != 0);
     return token;
 }
 

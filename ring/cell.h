@@ -35,11 +35,7 @@
 /* More siblings than any encoding may hold. */
 #define CELL_SIBLINGS_END 0x10000u
 
-enum sibling_kind {
-    SIBLING_VALUE = 1,
-    SIBLING_TOMBSTONE = 2,
-    SIBLING_STUB = 4
-};
+enum sibling_kind { SIBLING_VALUE = 1, SIBLING_TOMBSTONE = 2, SIBLING_STUB = 4 };
 
 /* Kinds may be or-ed where a function takes a set of them.  Those a reader can be shown: */
 #define SIBLINGS_HELD (SIBLING_VALUE | SIBLING_TOMBSTONE)
@@ -180,10 +176,10 @@ struct cell_digest {
 };
 struct cell_digest cell_state_digest(const struct cell *);
 
-/* The state as a cas value, above 0 and below HLC_END: the explicit cas of the only sibling if it
- * has one; else milliseconds of the newest dot and 20 bits of a hash over all dots, the same on
- * all replicas in this state.  After a put, a coordinator that finds the token unchanged writes
- * again under its next dot.  The cell is not empty. */
+/* The state as a cas value: the explicit cas of the only sibling if it has one, whatever number
+ * the client chose; else above 0 and below HLC_END, the milliseconds of the newest dot and 20 bits
+ * of a hash over all dots, the same on all replicas in this state.  After a put, a coordinator that
+ * finds the token unchanged writes again under its next dot.  The cell is not empty. */
 uint64_t cell_token(const struct cell *);
 
 /* The token where there is one node only: unique and rising, and for the common form just the

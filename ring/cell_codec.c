@@ -12,7 +12,7 @@
 #define VALUE_BYTES   16u /* and of a value besides */
 
 /* In the byte of kind and flag. */
-#define KIND_BITS    0x07u
+#define KIND_BITS     0x07u
 #define KIND_IS_STALE 0x08u
 
 static_assert((SIBLINGS_ALL & ~KIND_BITS) == 0, "a kind fits its bits");

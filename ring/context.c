@@ -7,7 +7,8 @@
 
 static_assert(CONTEXT_CELL_MAX + CONTEXT_CLIENT_MAX + 1 <= CONTEXT_ROOM,
               "a context write joins a cell's, a client's and its own interval without a drop");
-static_assert(CONTEXT_ENCODED_BYTES(1) == 1 + INTERVAL_BYTES, "the sizes are those of the encoding");
+static_assert(CONTEXT_ENCODED_BYTES(1) == 1 + INTERVAL_BYTES,
+              "the sizes are those of the encoding");
 static_assert(CONTEXT_ROOM <= 255, "the count fits its byte");
 
 int dot_compare(struct dot a, struct dot b)
@@ -137,13 +138,30 @@ static unsigned append_normal(struct interval *out, unsigned count, struct inter
     return count;
 }
 
-/* The place of the interval with the lowest `last`; of equal ones the first, so that the order in
- * which contexts were joined does not show. */
-static unsigned lowest_last(const struct interval *intervals, unsigned count)
+/* Whether NODE_ANY's intervals say all that this one says. */
+static bool is_implied(const struct interval *intervals, unsigned count, unsigned i)
+{
+    assert(i < count);
+    if (intervals[i].node == NODE_ANY)
+        return false;
+    for (unsigned j = count; j > 0 && intervals[j - 1].node == NODE_ANY; j--)
+        if (intervals[j - 1].first <= intervals[i].first &&
+            intervals[j - 1].last >= intervals[i].last)
+            return true;
+    return false;
+}
+
+/* The place of the interval to drop: one that says nothing of its own, or else the one with the
+ * lowest `last`; of equal ones the first, so that the order in which contexts were joined does
+ * not show. */
+static unsigned place_to_drop(const struct interval *intervals, unsigned count)
 {
     unsigned lowest = 0;
 
     assert(count > 0);
+    for (unsigned i = 0; i < count; i++)
+        if (is_implied(intervals, count, i))
+            return i;
     for (unsigned i = 1; i < count; i++)
         if (intervals[i].last < intervals[lowest].last)
             lowest = i;
@@ -154,7 +172,7 @@ static unsigned lowest_last(const struct interval *intervals, unsigned count)
 static unsigned fold_intervals(struct interval *intervals, unsigned count, unsigned intervals_max)
 {
     while (count > intervals_max) {
-        unsigned i = lowest_last(intervals, count);
+        unsigned i = place_to_drop(intervals, count);
         memmove(&intervals[i], &intervals[i + 1], (count - i - 1) * sizeof intervals[0]);
         count--;
     }
@@ -170,8 +188,8 @@ static unsigned join_intervals(struct context *into, const struct interval *more
 
     assert(more_count <= CONTEXT_ROOM);
     while (i < into->count || j < more_count) {
-        bool take_more = i == into->count ||
-                         (j < more_count && sorts_before(&more[j], &into->intervals[i]));
+        bool take_more =
+            i == into->count || (j < more_count && sorts_before(&more[j], &into->intervals[i]));
         count = append_normal(joined, count, take_more ? more[j] : into->intervals[i]);
         if (take_more)
             j++;

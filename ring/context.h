@@ -31,16 +31,16 @@
 
 typedef uint64_t node_id;
 
-#define NODE_NONE ((node_id)0)    /* no node */
-#define NODE_ANY  (~(node_id)0)   /* every node; sorts after all of them */
+#define NODE_NONE ((node_id)0)  /* no node */
+#define NODE_ANY  (~(node_id)0) /* every node; sorts after all of them */
 
 #define CONTEXT_CELL_MAX   16 /* intervals in a cell's context */
 #define CONTEXT_CLIENT_MAX 32 /* intervals in a context handed to a client */
 #define CONTEXT_ROOM       64 /* intervals that fit the struct: both of the above, and a write */
 
-#define CONTEXT_SUM_BYTES           8
-#define CONTEXT_ENCODED_BYTES(n)    ((size_t)1 + (size_t)24 * (n))
-#define CONTEXT_SEALED_BYTES_MAX    (CONTEXT_ENCODED_BYTES(CONTEXT_CLIENT_MAX) + CONTEXT_SUM_BYTES)
+#define CONTEXT_SUM_BYTES        8
+#define CONTEXT_ENCODED_BYTES(n) ((size_t)1 + (size_t)24 * (n))
+#define CONTEXT_SEALED_BYTES_MAX (CONTEXT_ENCODED_BYTES(CONTEXT_CLIENT_MAX) + CONTEXT_SUM_BYTES)
 
 struct dot {
     node_id node; /* who coordinated the write: a real node */
@@ -99,8 +99,8 @@ unsigned context_add(struct context *into, struct interval);
  * Returns how many intervals had to be dropped to fit CONTEXT_ROOM. */
 unsigned context_cut(struct context *, struct dot);
 
-/* Drops the intervals with the lowest `last` until at most `intervals_max` are left.  Returns how
- * many were dropped. */
+/* Drops intervals until at most `intervals_max` are left: those that NODE_ANY's imply, then those
+ * with the lowest `last`.  Returns how many were dropped. */
 unsigned context_fold(struct context *, unsigned intervals_max);
 
 /* Writes the canonical encoding to `out`, which has CONTEXT_ENCODED_BYTES(count) bytes, and
