@@ -1,24 +1,28 @@
 /* A worker: one thread, one libev loop, the connections that were given to it.
  *
- * A connection stays on its worker for life, and so does everything that it starts. */
+ * A connection stays on its worker for life, and so does everything that it starts.
+ *
+ *     main thread                              worker thread
+ *     accept -> worker_hand_over() --wake-->   connection_start() for each
+ *     workers_stop()               --wake-->   answers what has arrived, closes all, ends */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
 
 #include "protocol/operation.h"
+#include "server/connection.h"
 #include "server/counters.h"
 #include "server/output.h"
 #include <ev.h>
 #include <pthread.h>
 
-struct connection;
 struct store;
 
 #define WORKER_INPUT_BYTES (64 * 1024)
 #define WORKER_BATCH_MAX   64
 
 /* Who may touch which field:
- *   [I] never changes after worker_start    [W] only the worker's thread
- *   [A] anyone, atomically                  [L] whoever holds `lock` */
+ *   [I] never changes after workers_start()  [W] only the worker's thread
+ *   [A] anyone, atomically                   [L] whoever holds `lock` */
 struct worker {
     unsigned number;                 /* [I] */
     struct ev_loop *loop;            /* [I] */
@@ -28,25 +32,48 @@ struct worker {
     uint64_t now_ms;                 /* [W] the time of this turn of the loop */
     struct output output;            /* [W] answers of the batch at hand */
     unsigned char *input;            /* [W] WORKER_INPUT_BYTES: what the batch was read into */
-    struct operation batch[WORKER_BATCH_MAX];                             /* [W] */
-    unsigned char key_storage[WORKER_BATCH_MAX][KEY_BYTES_MAX];           /* [W] decoded keys */
-    unsigned char (*context_storage)[CONTEXT_BYTES_MAX];                  /* [W] decoded contexts */
+    size_t input_left;               /* [W] bytes of the read at hand behind the batch at hand */
+    struct operation *batch;         /* [W] WORKER_BATCH_MAX */
+    unsigned char *key_storage;      /* [W] decoded keys, KEY_BYTES_MAX per operation */
+    unsigned char *context_storage;  /* [W] decoded contexts, CONTEXT_BYTES_MAX per operation */
 
-    pthread_mutex_t lock;            /* guards the two below; taken by stats conns and the acceptor */
+    pthread_mutex_t lock;            /* guards the two below: taken by stats conns and the acceptor */
     struct connection *connections;  /* [L] for changes of the list and reads by others */
     struct connection *handed_over;  /* [L] accepted, not yet taken up */
-    _Atomic unsigned connection_count; /* [A] */
+    _Atomic unsigned connection_count; /* [A] handed over ones included */
+    _Atomic bool is_stopping;        /* [A] */
+
+    struct connection *runnable;     /* [W] have more to do without waiting for their socket */
     ev_async wake;                   /* [A] */
-    ev_timer idle_check;             /* [W] */
-    bool is_stopping;                /* [W] */
+    ev_prepare before_wait;          /* [W] serves the runnable ones */
+    ev_check after_wait;             /* [W] refreshes now_ms */
+    ev_idle keep_going;              /* [W] active while there are runnable ones */
+    ev_timer idle_check;             /* [W] closes idle connections (-o idle_timeout) */
 };
 
-/* Starts `count` workers.  False: a thread or a loop could not be had, the log says which, and none
- * runs.  Called by main(), as is workers_stop(). */
+/* Starts the workers of this process: `count` threads that all use `store`.  Called once; false,
+ * with the reason logged, when a thread or memory cannot be had. */
 bool workers_start(struct store *, unsigned count);
 
-/* Has every worker send what it still owes, close its connections and end; waits for them.  Call
- * listeners_close() before. */
+/* Has every worker answer what has arrived, send what it can within a second, and close its
+ * connections; waits for them and frees them.  Counters are gone afterwards. */
 void workers_stop(void);
+
+unsigned workers_count(void);
+struct worker *workers_get(unsigned number);
+
+/* Connections of all workers, UDP sockets left out. */
+unsigned workers_connection_count(void);
+
+/* The worker with the fewest connections, in turn among equals.  Main thread. */
+struct worker *workers_least_busy(void);
+
+/* Gives a connection to its worker, which starts it.  Takes it.  Any thread. */
+void worker_hand_over(struct worker *, struct connection *);
+
+/* Calls `visit` for every connection of every worker, under that worker's lock.  Any thread that
+ * holds no worker's lock. */
+void workers_visit_connections(void (*visit)(void *context, const struct connection_description *),
+                               void *context);
 
 #endif

@@ -1,0 +1,51 @@
+/* Bytes in and out of a connection's socket, plain or through TLS.  Plain costs nothing extra.
+ *
+ * Threads: owned by the connection's worker. */
+#ifndef SERVER_TRANSPORT_H
+#define SERVER_TRANSPORT_H
+
+#include "server/output.h"
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+struct tls_session;
+
+struct transport {
+    int fd;
+    struct tls_session *tls; /* NULL: plain */
+};
+
+/* What the calls below return instead of a number of bytes.  0 bytes received: end of file. */
+enum transport_result {
+    TRANSPORT_WAIT_READ = -1,  /* nothing now: try again when the socket is readable, */
+    TRANSPORT_WAIT_WRITE = -2, /* or writable (TLS may want that in order to receive) */
+    TRANSPORT_BROKEN = -3,
+};
+
+ssize_t transport_receive_tls(struct transport *, void *bytes, size_t size);
+
+static inline ssize_t transport_receive(struct transport *transport, void *bytes, size_t size)
+{
+    if (transport->tls != NULL)
+        return transport_receive_tls(transport, bytes, size);
+    ssize_t received = recv(transport->fd, bytes, size, 0);
+    if (received >= 0)
+        return received;
+    return errno == EAGAIN || errno == EINTR ? TRANSPORT_WAIT_READ : TRANSPORT_BROKEN;
+}
+
+/* Receives into several pieces, in order. */
+ssize_t transport_receive_pieces(struct transport *, const struct iovec *pieces, unsigned count);
+
+/* Sends as much of the output as the socket takes in one call (TLS: several records).  The caller
+ * tells the output with output_sent(). */
+ssize_t transport_send(struct transport *, const struct output *);
+
+/* Whether input is waiting that the socket will not report as readable. */
+bool transport_has_pending(const struct transport *);
+
+/* Frees the TLS session and closes the socket. */
+void transport_close(struct transport *);
+
+#endif
