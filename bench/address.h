@@ -1,0 +1,17 @@
+/* Where a server listens, and connecting to it.
+ *
+ * Threads: any. */
+#ifndef BENCH_ADDRESS_H
+#define BENCH_ADDRESS_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* Reads HOST:PORT, [IPV6]:PORT, unix:PATH or /PATH; host names are looked up. False if it is
+ * none of them or the host has no address. */
+bool address_parse(const char *text, struct sockaddr_storage *, socklen_t *bytes);
+
+/* Gives a connected, non-blocking socket, or -1 after saying why on stderr. */
+int address_connect(const struct sockaddr_storage *, socklen_t bytes);
+
+#endif
