@@ -14,8 +14,8 @@
  *
  * Never the value alone with the context kept: that would act as a delete everywhere.
  *
- * The rules are those of the model that tests/unit/cell_model.py was made from, and test_explore.c
- * drives them through random histories.  Compile-time switches CELL_BREAK_... break one rule each,
+ * The rules are those of the model in tests/model/cell.py: test_cell_model.c checks that the two
+ * agree, and test_explore.c drives the cells through random histories.  Compile-time switches CELL_BREAK_... break one rule each,
  * to show that those tests bite; they are for tests only.
  *
  * Functions that change a cell may have to drop intervals from its context to keep within
