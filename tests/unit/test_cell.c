@@ -116,9 +116,10 @@ static void some_replicas(struct random *random, struct roomy replicas[REPLICAS]
                 cell_forget(cell, any);
             break;
         case 6:
+            hlc++;
             if (any != NULL)
                 sibling_set_register(any,
-                                     &(struct sibling_register){.hlc = ++hlc, .expires_ms = hlc});
+                                     &(struct sibling_register){.hlc = hlc, .expires_ms = hlc});
             break;
         case 7: empty(&replicas[node]); break;
         }
