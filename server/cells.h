@@ -1,0 +1,50 @@
+/* Keys with more than one value: what a context write leaves when its writer had not seen all that
+ * is there (DESIGN, section 2).
+ *
+ * The common form, one value under the context "own interval 0..hlc", is a plain item and costs
+ * nothing.  Anything else is an item with ITEM_CELL, whose value is
+ *
+ *     +-------------------------------+---------+---------+----
+ *     | encoded cell (ring/cell.h)    | value 1 | value 2 | ...   in the order of the siblings
+ *     +-------------------------------+---------+---------+----
+ *
+ * and whose `hlc` names its state: it is the token of `gets`, fresh with every change.  A plain
+ * command sees of such an item the newest value, and what it writes supersedes all that is there,
+ * as its client was shown all there is to show: so it stores a plain item.
+ *
+ * A cluster of one keeps neither stubs nor tombstones. */
+#ifndef SERVER_CELLS_H
+#define SERVER_CELLS_H
+
+#include "server/execution.h"
+
+/* Draws the secret that seals the contexts of clients, and the name of this node.  Called once at
+ * start.  False, and logged, if the system gives no random numbers. */
+bool cells_start(void);
+
+/* The newest value of an item with ITEM_CELL that has not expired: what plain commands are
+ * shown.  Fills all of `shown` but the cas.  Lock held. */
+void cells_show(const struct item *, uint64_t now_ms, struct shown *);
+
+/* Fills in what `y` and `n` ask for: the sealed context that covers all that the item shows, and
+ * how many values that is.  `out` keeps the context.  Lock held. */
+void cells_fill_context(const struct item *, uint64_t now_ms, struct outcome *,
+                        unsigned char out[CONTEXT_BYTES_MAX]);
+
+/* As execution_set_expiry(), for an item with ITEM_CELL: all its values get the expiry. */
+bool cells_set_expiry(struct execution *, const struct operation *, struct stripe *,
+                      struct item **item, uint64_t expiry_ms, struct rewrite *);
+
+/* For `stats siblings`. */
+struct cells_stats {
+    uint64_t context_writes;  /* done, deletes included */
+    uint64_t siblings_left;   /* of those, how many left more than one value */
+    uint64_t siblings_max;    /* the most that one key had */
+    uint64_t refused_full;    /* --max-siblings */
+    uint64_t refused_context; /* forged, damaged, of another key or start */
+    uint64_t intervals_dropped;
+};
+void cells_stats(struct cells_stats *);
+void cells_stats_reset(void);
+
+#endif
