@@ -114,6 +114,7 @@ WHOLE(parse_pipeline, pipeline, 1, 10000)
 WHOLE(parse_multiget, multiget, 1, 1000)
 WHOLE(parse_requests, requests, 1, UINT64_MAX / 2)
 WHOLE(parse_warmup_requests, warmup_requests, 1, UINT64_MAX / 2)
+WHOLE(parse_burst, burst, 1, 10000)
 WHOLE(parse_seed, seed, 0, UINT64_MAX)
 WHOLE(parse_keys, keys, 1, UINT64_MAX / 4)
 WHOLE(parse_first_key, first_key, 0, UINT64_MAX / 4)
@@ -189,6 +190,7 @@ static const struct option_row {
     {"warmup-requests", "N", parse_warmup_requests, "or this many requests"},
     {"rate", "N", parse_rate,
      "N requests a second at fixed times, latencies from those times on (closed loop)"},
+    {"burst", "N", parse_burst, "with --rate: N requests at a time, on one connection (1)"},
     {"mix", "OP=W,...", parse_mix, "weights of get, set, delete, incr (get=1)"},
     {"multiget", "N", parse_multiget, "keys per get (1)"},
     {"cache-aside", NULL, parse_cache_aside, "set every key that a get misses"},
@@ -318,6 +320,7 @@ enum options_outcome options_parse(struct options *options, int argc, char **arg
         .connections = 50,
         .pipeline = 1,
         .duration_s = 10,
+        .burst = 1,
         .multiget = 1,
         .seed = 1,
         .keys = 10000,

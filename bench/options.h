@@ -28,7 +28,8 @@ struct options {
     double warmup_s;
     uint64_t requests; /* 0: the duration counts */
     uint64_t warmup_requests;
-    double rate; /* requests per second of all threads, 0: as fast as answered */
+    double rate;    /* requests per second of all threads, 0: as fast as answered */
+    uint64_t burst; /* with a rate: so many requests are due at the same time */
     bool preloads;
     bool is_preload_only;
     double mix[OPERATIONS]; /* summed shares up to and with this operation; the last used is 1 */

@@ -120,11 +120,21 @@ static enum operation draw_operation(struct worker *worker)
     return (enum operation)operation;
 }
 
-/* When the next request of this connection should be sent: connections take turns. */
-static uint64_t due_time(const struct worker *worker, const struct connection *connection)
+/* Open loop: when request `number` of this worker is due. All of a burst are due at once. */
+static uint64_t due_time(const struct worker *worker, uint64_t number)
 {
-    const uint64_t number = connection->asked * worker->connections_count + connection->number;
-    return worker->phase->start_ns + (uint64_t)((double)number * worker->interval_ns);
+    const uint64_t first = number - number % worker->options->burst;
+    return worker->phase->start_ns + (uint64_t)((double)first * worker->interval_ns);
+}
+
+/* Open loop: the number of the next request of this connection. Connections take turns, a whole
+ * burst each. */
+static uint64_t next_number(const struct worker *worker, const struct connection *connection)
+{
+    const uint64_t burst = worker->options->burst;
+    const uint64_t bursts_before =
+        connection->asked / burst * worker->connections_count + connection->number;
+    return bursts_before * burst + connection->asked % burst;
 }
 
 /* Sets the next key, which no other worker sets. Counters follow the values if the mix needs
@@ -181,7 +191,7 @@ static bool ask_one(struct worker *worker, struct connection *connection, uint64
                               keys, 1);
     }
     if (is_open_loop(worker)) {
-        slot->due_ns = due_time(worker, connection);
+        slot->due_ns = due_time(worker, next_number(worker, connection));
         connection->asked++;
     }
     if (worker->unasked > 0)
@@ -280,20 +290,17 @@ static void on_event(struct worker *worker, const struct epoll_event *event)
         connection_ask(worker, connection, clock_now_ns());
 }
 
-/* Open loop: the time of request number `offered` of this worker. */
-static uint64_t offer_time(const struct worker *worker)
-{
-    return worker->phase->start_ns + (uint64_t)((double)worker->offered * worker->interval_ns);
-}
-
 /* Open loop: gives every request whose time has come to its connection. */
 static void offer_due(struct worker *worker, uint64_t now_ns)
 {
-    while (worker->offered < worker->offers && offer_time(worker) <= now_ns) {
-        struct connection *connection =
-            &worker->connections[worker->offered % worker->connections_count];
-        worker->offered++;
-        connection->due++;
+    const uint64_t burst = worker->options->burst;
+    while (worker->offered < worker->offers && due_time(worker, worker->offered) <= now_ns) {
+        const uint64_t turn = worker->offered / burst % worker->connections_count;
+        const uint64_t left = worker->offers - worker->offered;
+        const uint64_t count = left < burst ? left : burst;
+        struct connection *connection = &worker->connections[turn];
+        worker->offered += count;
+        connection->due += count;
         connection_ask(worker, connection, now_ns);
     }
 }
@@ -303,7 +310,7 @@ static int wait_for_events(struct worker *worker, struct epoll_event *events)
     uint64_t wait_ns = WAIT_MAX_NS;
     if (worker->offered < worker->offers) {
         const uint64_t now_ns = clock_now_ns();
-        const uint64_t next_ns = offer_time(worker);
+        const uint64_t next_ns = due_time(worker, worker->offered);
         const uint64_t until_ns = next_ns > now_ns ? next_ns - now_ns : 0;
         wait_ns = until_ns < wait_ns ? until_ns : wait_ns;
     }
