@@ -225,6 +225,24 @@ static void remove_sibling(struct cell *cell, unsigned i)
             (cell->sibling_count - i) * sizeof cell->siblings[0]);
 }
 
+unsigned cell_remove_seen(struct cell *cell, const struct context *seen)
+{
+    unsigned before = cell->sibling_count;
+
+    assert(cell_is_sound(cell));
+    assert(seen->count <= CONTEXT_CLIENT_MAX);
+    for (unsigned i = 0; i < cell->sibling_count;) {
+        if (context_covers(seen, cell->siblings[i].dot))
+            remove_sibling(cell, i);
+        else
+            i++;
+    }
+    cell->intervals_dropped += context_join(&cell->context, seen);
+    fold(cell);
+    assert(cell->sibling_count <= before);
+    return before - cell->sibling_count;
+}
+
 enum cell_put cell_put_context(struct cell *cell, const struct sibling *write,
                                const struct context *seen)
 {
@@ -236,14 +254,8 @@ enum cell_put cell_put_context(struct cell *cell, const struct sibling *write,
     if (!is_fresh(cell, dot) || dot.hlc <= context_last(seen, dot.node))
         return CELL_PUT_COVERED;
     struct interval own = own_interval(cell, dot);
-    for (unsigned i = 0; i < cell->sibling_count;) {
-        if (context_covers(seen, cell->siblings[i].dot))
-            remove_sibling(cell, i);
-        else
-            i++;
-    }
+    cell_remove_seen(cell, seen);
     insert_sibling(cell, write);
-    cell->intervals_dropped += context_join(&cell->context, seen);
     cell->intervals_dropped += context_add(&cell->context, own);
     cell->is_live = true;
     fold(cell);

@@ -15,8 +15,8 @@
  * Never the value alone with the context kept: that would act as a delete everywhere.
  *
  * The rules are those of the model in tests/model/cell.py: test_cell_model.c checks that the two
- * agree, and test_explore.c drives the cells through random histories.  Compile-time switches CELL_BREAK_... break one rule each,
- * to show that those tests bite; they are for tests only.
+ * agree, and test_explore.c drives the cells through random histories.  Compile-time switches
+ * CELL_BREAK_... break one rule each, to show that those tests bite; they are for tests only.
  *
  * Functions that change a cell may have to drop intervals from its context to keep within
  * CONTEXT_CELL_MAX; they add the number to `intervals_dropped`, for the caller to count.
@@ -156,6 +156,11 @@ unsigned cell_expire(struct cell *, uint64_t now_ms);
 /* Forgets one sibling: its dot leaves the context and the cell is not live any more.  The caller
  * frees the value.  If it was the last one, the caller drops the cell. */
 void cell_forget(struct cell *, struct sibling *);
+
+/* Removes the siblings that `seen` covers, without a trace of who did: a context delete where there
+ * is one node only, which keeps no tombstones.  The caller frees the values first, and drops the
+ * cell if none is left.  Returns how many were removed. */
+unsigned cell_remove_seen(struct cell *, const struct context *seen);
 
 /* The context to hand to a client that is shown the siblings held: it covers those and what they
  * replaced.  The dots of stubs are cut out, since nobody may supersede what they were not shown.

@@ -23,7 +23,7 @@ void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Whether log_debug() would write: for callers whose arguments are dear. */
 bool log_shows_debug(void);
 
-/* What errno says, as text that is safe to use in any thread until its next call there. */
+/* What an errno says, in English, for any thread. */
 const char *log_error_text(int error_number);
 
 #endif

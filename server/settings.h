@@ -17,6 +17,7 @@ struct listen_address {
     char *host;               /* NULL: every address */
     int port;                 /* 0: settings' tcp_port; -1: any free one */
     enum listen_protocol protocol;
+    bool protocol_given;      /* false: `protocol` was copied from the settings' */
     enum listen_tls tls;
     char tag[9];              /* up to 8 characters, shown by `stats conns` */
 };
@@ -25,7 +26,7 @@ struct tls_settings {
     bool enabled;             /* -Z */
     const char *chain_file, *key_file, *ca_file, *ciphers;
     int key_format;           /* SSL_FILETYPE_PEM */
-    int verify_mode;          /* 0 none, 1 request, 2 require, 3 require but not verify, as -o ssl_verify_mode */
+    int verify_mode;          /* of client certificates: 0 none, 1 if sent, 2 required, 3 required once per session */
     int min_version;          /* 0 TLS 1.0 ... 3 TLS 1.3 */
     unsigned write_buffer_bytes;
     bool session_cache, kernel_tls;
@@ -41,7 +42,7 @@ struct settings {
     unsigned unix_mask;           /* -a, octal */
     int backlog;
     enum listen_protocol protocol; /* -B */
-    bool tcp_port_given, udp_port_given;
+    bool tcp_port_given, udp_port_given, protocol_given, chunk_max_given;
 
     /* the process */
     bool daemon, core_dumps, lock_memory;

@@ -358,6 +358,23 @@ static void a_forgotten_sibling_is_seen_no_more(void **state)
     assert_int_equal(theirs.cell.sibling_count, 2);
 }
 
+static void what_was_seen_is_removed_without_a_tombstone(void **state)
+{
+    struct roomy roomy;
+    struct context seen;
+    struct cell *cell = empty(&roomy);
+
+    (void)state;
+    put_blind(cell, value_at(1, 5));
+    cell_shown(cell, &seen);
+    put_unseen(cell, value_at(1, 6));
+    assert_int_equal(cell_remove_seen(cell, &seen), 1);
+    assert_int_equal(cell->sibling_count, 1);
+    assert_int_equal(cell->siblings[0].dot.hlc, 6);
+    assert_true(cell->is_live);
+    assert_true(cell_is_common(cell));
+}
+
 static void a_context_stays_within_its_bound_and_the_loss_is_counted(void **state)
 {
     struct roomy roomy;
@@ -643,6 +660,7 @@ int main(void)
         cmocka_unit_test(a_version_expires_at_its_time_and_not_before),
         cmocka_unit_test(a_stub_is_not_covered_by_what_a_client_is_shown),
         cmocka_unit_test(a_forgotten_sibling_is_seen_no_more),
+        cmocka_unit_test(what_was_seen_is_removed_without_a_tombstone),
         cmocka_unit_test(a_context_stays_within_its_bound_and_the_loss_is_counted),
         cmocka_unit_test(equal_siblings_count_once),
         cmocka_unit_test(the_state_digest_leaves_out_contexts_and_stubs),

@@ -1,0 +1,544 @@
+#include "server/options.h"
+#include "server/option_table.h"
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define EXIT_BAD_VALUE 1
+
+/* getopt_long() names an option by its letter, or, if it has none, by this plus its row. */
+#define LONG_ONLY 1000
+
+#define ROWS_MAX 128
+
+struct parse {
+    struct settings *settings;
+    FILE *out, *errors;
+    int exit_code;
+};
+
+/* Says no: ends the parse with this exit code. */
+static bool refuse(struct parse *parse, int exit_code)
+{
+    parse->exit_code = exit_code;
+    return false;
+}
+
+/* --- values --- */
+
+static bool parse_integer(const char *text, int base, int64_t *number)
+{
+    char *end;
+
+    errno = 0;
+    *number = strtoll(text, &end, base);
+    return end != text && *end == '\0' && errno == 0;
+}
+
+static bool parse_bytes(const char *text, uint64_t unit, int64_t *number)
+{
+    static const char suffixes[] = "kmg";
+    char *end;
+
+    errno = 0;
+    *number = strtoll(text, &end, 10);
+    if (end == text || errno != 0 || *number < 0)
+        return false;
+    if (*end != '\0') {
+        const char *suffix = strchr(suffixes, *end | 0x20);
+        if (suffix == NULL || end[1] != '\0')
+            return false;
+        unit = 1024ull << (10 * (suffix - suffixes));
+    }
+    return !__builtin_mul_overflow(*number, (int64_t)unit, number);
+}
+
+static bool parse_real(const char *text, double *real)
+{
+    char *end;
+
+    *real = strtod(text, &end);
+    return end != text && *end == '\0' && *real == *real; /* no NaN */
+}
+
+/* Reads `text` as the row's kind asks. */
+static bool parse_value(const struct option_row *row, const char *text, struct option_value *value)
+{
+    *value = (struct option_value){ .text = text };
+    switch (row->kind) {
+    case OPTION_FLAG:
+        value->number = (int64_t)row->min;
+        return true;
+    case OPTION_NUMBER:
+    case OPTION_OCTAL:
+        return parse_integer(text, row->kind == OPTION_OCTAL ? 8 : 10, &value->number) &&
+               (double)value->number >= row->min && (double)value->number <= row->max;
+    case OPTION_BYTES:
+        return parse_bytes(text, row->unit, &value->number) &&
+               (double)value->number <= row->max;
+    case OPTION_REAL:
+        return parse_real(text, &value->real) && value->real > row->min &&
+               value->real <= row->max;
+    case OPTION_TEXT:
+        return *text != '\0';
+    case OPTION_REFUSED:
+        break;
+    }
+    return false;
+}
+
+static void complain_of_value(FILE *errors, const struct option_row *row, const char *text)
+{
+    switch (row->kind) {
+    case OPTION_NUMBER:
+        fprintf(errors, "\"%s\" is not a number from %.0f to %.0f\n", text, row->min, row->max);
+        break;
+    case OPTION_OCTAL:
+        fprintf(errors, "\"%s\" is not an octal number up to %o\n", text, (unsigned)row->max);
+        break;
+    case OPTION_BYTES:
+        fprintf(errors, "\"%s\" is not a size; say a number, or one with k, m or g behind it\n",
+                text);
+        break;
+    case OPTION_REAL:
+        fprintf(errors, "\"%s\" is not a number greater than %g, up to %g\n", text, row->min,
+                row->max);
+        break;
+    case OPTION_TEXT:
+    case OPTION_FLAG:
+    case OPTION_REFUSED:
+        fprintf(errors, "the argument is empty\n");
+        break;
+    }
+}
+
+/* "-p, --port: " or "-o idle_timeout: " */
+static void name_option(FILE *errors, const struct option_row *row, bool is_suboption)
+{
+    if (is_suboption)
+        fprintf(errors, "-o %s: ", row->name);
+    else if (row->letter == 0)
+        fprintf(errors, "--%s: ", row->name);
+    else if (row->name == NULL)
+        fprintf(errors, "-%c: ", row->letter);
+    else
+        fprintf(errors, "-%c, --%s: ", row->letter, row->name);
+}
+
+/* Stores one option's argument. */
+static bool apply(struct parse *parse, const struct option_row *row, const char *text,
+                  bool is_suboption)
+{
+    struct option_value value = { .text = text };
+    bool lacks_argument = text == NULL && row->kind != OPTION_FLAG;
+
+    if (lacks_argument && row->argument_is_optional) {
+        value.number = 0;
+    } else if (!parse_value(row, text, &value)) {
+        name_option(parse->errors, row, is_suboption);
+        complain_of_value(parse->errors, row, text);
+        return refuse(parse, EXIT_BAD_VALUE);
+    }
+    const char *complaint = row->set != NULL ? row->set(parse->settings, &value) : NULL;
+    if (complaint != NULL) {
+        name_option(parse->errors, row, is_suboption);
+        fprintf(parse->errors, "%s%s%s%s\n", text != NULL ? "\"" : "", text != NULL ? text : "",
+                text != NULL ? "\": " : "", complaint);
+        /* The two that memcached counts as wrong usage: -B, and what was not built in. */
+        bool is_usage = row->letter == 'B' || row->kind == OPTION_FLAG;
+        return refuse(parse, is_usage ? EX_USAGE : EXIT_BAD_VALUE);
+    }
+    return true;
+}
+
+/* --- suboptions --- */
+
+static const struct option_row *find_suboption(const char *name)
+{
+    for (unsigned i = 0; i < suboption_row_count; i++) {
+        if (strcmp(suboption_rows[i].name, name) == 0)
+            return &suboption_rows[i];
+    }
+    return NULL;
+}
+
+/* `text` is NAME or NAME=VALUE.  It stays where it is for good: settings may point into it. */
+static bool apply_suboption(struct parse *parse, char *text)
+{
+    char *value = strchr(text, '=');
+
+    if (value != NULL)
+        *value++ = '\0';
+    const struct option_row *row = find_suboption(text);
+    if (row == NULL || row->kind == OPTION_REFUSED) {
+        fprintf(parse->errors, "Illegal suboption \"%s\"%s%s\n", text,
+                row != NULL ? ": " : "", row != NULL ? row->help : "");
+        return refuse(parse, EXIT_BAD_VALUE);
+    }
+    if (row->kind == OPTION_FLAG)
+        value = NULL; /* as in memcached: `modern=1` is `modern` */
+    else if (value == NULL && !row->argument_is_optional) {
+        fprintf(parse->errors, "Missing %s argument: say -o %s=%s\n", text, text, row->argument);
+        return refuse(parse, EXIT_BAD_VALUE);
+    }
+    return apply(parse, row, value, true);
+}
+
+static bool apply_suboptions(struct parse *parse, char *list)
+{
+    char *state = NULL;
+
+    for (char *one = strtok_r(list, ",", &state); one != NULL;
+         one = strtok_r(NULL, ",", &state)) {
+        if (!apply_suboption(parse, one))
+            return false;
+    }
+    return true;
+}
+
+/* --- help --- */
+
+#define HELP_COLUMN 30
+#define HELP_WIDTH  88
+
+/* Prints words up to HELP_WIDTH, going on in HELP_COLUMN. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    size_t column = HELP_COLUMN;
+
+    while (*text != '\0') {
+        size_t word = strcspn(text, " ");
+        bool is_first = column == HELP_COLUMN;
+        if (!is_first && column + 1 + word > HELP_WIDTH) {
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+            is_first = true;
+        }
+        fprintf(out, "%s%.*s", is_first ? "" : " ", (int)word, text);
+        column += word + (is_first ? 0 : 1);
+        text += word;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+/* "  -p, --port=NUM" */
+static void describe_row(char text[80], const struct option_row *row, bool is_suboption)
+{
+    const char *argument = row->argument != NULL ? row->argument : "";
+    const char *join = row->argument == NULL ? "" : row->name == NULL ? " " : "=";
+
+    if (is_suboption)
+        snprintf(text, 80, "  -o %s%s%s", row->name, join, argument);
+    else if (row->letter == 0)
+        snprintf(text, 80, "      --%s%s%s", row->name, join, argument);
+    else if (row->name == NULL)
+        snprintf(text, 80, "  -%c%s%s", row->letter, join, argument);
+    else
+        snprintf(text, 80, "  -%c, --%s%s%s", row->letter, row->name, join, argument);
+}
+
+static void print_row(FILE *out, const struct option_row *row, bool is_suboption)
+{
+    char left[80];
+
+    describe_row(left, row, is_suboption);
+    if (*row->help == '\0') {
+        fprintf(out, "%s\n", left);
+        return;
+    }
+    fprintf(out, "%-*s", HELP_COLUMN, left);
+    if (strlen(left) >= HELP_COLUMN)
+        fprintf(out, "\n%*s", HELP_COLUMN, "");
+    print_wrapped(out, row->help);
+}
+
+/* The many suboptions that we only accept, by their names alone. */
+static void print_accepted(FILE *out)
+{
+    char names[2048] = "";
+    size_t used = 0;
+
+    for (unsigned i = 0; i < suboption_row_count; i++) {
+        if (suboption_rows[i].group == GROUP_ACCEPTED)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? " " : "",
+                                     suboption_rows[i].name);
+        assert(used < sizeof names);
+    }
+    fprintf(out, "%-*s", HELP_COLUMN, "  -o");
+    print_wrapped(out, names);
+}
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "ringcached %s, a server for memcached clients (as of memcached %s)\n",
+            PACKAGE_VERSION, MEMCACHED_VERSION);
+    for (enum option_group group = 0; group < GROUP_HIDDEN; group++) {
+        fprintf(out, "\n%s:\n", option_group_title(group));
+        for (unsigned i = 0; i < option_row_count; i++) {
+            if (option_rows[i].group == group)
+                print_row(out, &option_rows[i], false);
+        }
+        for (unsigned i = 0; i < suboption_row_count; i++) {
+            if (suboption_rows[i].group == group && group != GROUP_ACCEPTED)
+                print_row(out, &suboption_rows[i], true);
+        }
+    }
+    print_accepted(out);
+}
+
+static void print_licence(FILE *out)
+{
+    fprintf(out, "ringcached %s\n\nFree software under the BSD 3-clause licence; the file LICENSE "
+                 "has its text.\nIt uses libev, jemalloc, xxHash, OpenSSL and Cyrus SASL, under "
+                 "their own licences.\n",
+            PACKAGE_VERSION);
+}
+
+/* -h, -V and -i.  False: `letter` is none of them. */
+static bool print_and_end(struct parse *parse, int letter)
+{
+    switch (letter) {
+    case 'h':
+        print_help(parse->out);
+        return true;
+    case 'V':
+        fprintf(parse->out, "ringcached %s (memcached %s)\n", PACKAGE_VERSION,
+                MEMCACHED_VERSION);
+        return true;
+    case 'i':
+        print_licence(parse->out);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* --- the command line --- */
+
+/* What getopt_long() wants to know, made from the rows. */
+static void describe_options(char letters[2 * ROWS_MAX + 2], struct option names[ROWS_MAX + 1])
+{
+    unsigned name_count = 0;
+
+    assert(option_row_count <= ROWS_MAX);
+    *letters++ = ':'; /* we complain ourselves, and tell a missing argument apart */
+    for (unsigned i = 0; i < option_row_count; i++) {
+        const struct option_row *row = &option_rows[i];
+        if (row->letter != 0) {
+            *letters++ = (char)row->letter;
+            if (row->argument != NULL)
+                *letters++ = ':';
+        }
+        if (row->name != NULL) {
+            names[name_count++] = (struct option){
+                .name = row->name,
+                .has_arg = row->argument != NULL ? required_argument : no_argument,
+                .val = row->letter != 0 ? row->letter : LONG_ONLY + (int)i,
+            };
+        }
+    }
+    *letters = '\0';
+    names[name_count] = (struct option){ .name = NULL };
+}
+
+static const struct option_row *find_option(int found)
+{
+    if (found >= LONG_ONLY)
+        return &option_rows[found - LONG_ONLY];
+    for (unsigned i = 0; i < option_row_count; i++) {
+        if (option_rows[i].letter == found)
+            return &option_rows[i];
+    }
+    return NULL;
+}
+
+/* getopt_long() did not know it, or missed its argument. */
+static bool complain_of_option(struct parse *parse, char **arguments, bool lacks_argument)
+{
+    /* optopt is 0 for an unknown long name, and optind is then behind it. */
+    if (optopt != 0 && optopt < LONG_ONLY)
+        fprintf(parse->errors, "ringcached: %s -%c\n",
+                lacks_argument ? "an argument is missing after" : "there is no option", optopt);
+    else
+        fprintf(parse->errors, "ringcached: %s %s\n",
+                lacks_argument ? "an argument is missing after" : "there is no option",
+                arguments[optind - 1]);
+    fprintf(parse->errors, "Illegal argument \"?\"\nringcached --help lists what there is.\n");
+    return refuse(parse, EXIT_BAD_VALUE);
+}
+
+static bool apply_option(struct parse *parse, int found)
+{
+    const struct option_row *row = find_option(found);
+    char *text = optarg;
+
+    assert(row != NULL);
+    if (print_and_end(parse, row->letter))
+        return refuse(parse, EXIT_SUCCESS);
+    if (text != NULL)
+        text += strspn(text, " \t");
+    if (row->kind == OPTION_REFUSED) {
+        name_option(parse->errors, row, false);
+        fprintf(parse->errors, "%s\n", row->help);
+        return refuse(parse, EX_USAGE);
+    }
+    return row->letter == 'o' ? apply_suboptions(parse, text) : apply(parse, row, text, false);
+}
+
+static bool apply_command_line(struct parse *parse, int count, char **arguments)
+{
+    char letters[2 * ROWS_MAX + 2];
+    struct option names[ROWS_MAX + 1];
+    int found;
+
+    describe_options(letters, names);
+    opterr = 0;
+    optind = 0; /* have the GNU library start anew */
+    while ((found = getopt_long(count, arguments, letters, names, NULL)) != -1) {
+        if (found == '?' || found == ':') {
+            return complain_of_option(parse, arguments, found == ':');
+        }
+        if (!apply_option(parse, found))
+            return false;
+    }
+    if (optind < count)
+        fprintf(parse->errors, "ringcached: warning: \"%s\" belongs to no option: ignored\n",
+                arguments[optind]);
+    return true;
+}
+
+/* --- what does not go together --- */
+
+static bool usage(struct parse *parse, const char *complaint)
+{
+    fprintf(parse->errors, "%s\n", complaint);
+    return refuse(parse, EX_USAGE);
+}
+
+static bool check_port(struct parse *parse, int port)
+{
+    if (port <= 65535)
+        return true;
+    fprintf(parse->errors, "ERROR: Invalid port number %d.\n", port);
+    return refuse(parse, EX_USAGE);
+}
+
+static bool check_sizes(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+
+    if (s->item_bytes_max < 1024)
+        return usage(parse, "Item max size cannot be less than 1024 bytes.");
+    if (s->item_bytes_max > s->limit_bytes / 2)
+        return usage(parse, "Cannot set item size limit higher than 1/2 of memory max.");
+    if (s->item_bytes_max > 1024ull * 1024 * 1024)
+        return usage(parse, "Cannot set item size limit higher than a gigabyte.");
+    if (!s->chunk_max_given) {
+        if (s->accepted.slab_chunk_max > s->item_bytes_max)
+            s->accepted.slab_chunk_max = (unsigned)s->item_bytes_max;
+        return true;
+    }
+    if (s->item_bytes_max % s->accepted.slab_chunk_max != 0) {
+        fprintf(parse->errors,
+                "-I (item_size_max: %llu) must be evenly divisible by slab_chunk_max "
+                "(bytes: %u)\n",
+                (unsigned long long)s->item_bytes_max, s->accepted.slab_chunk_max);
+        return refuse(parse, EX_USAGE);
+    }
+    return true;
+}
+
+static bool check_lru(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+
+    if (s->accepted.hot_lru_pct + s->accepted.warm_lru_pct > 80)
+        return usage(parse, "hot_lru_pct + warm_lru_pct cannot be more than 80% combined");
+    if (s->accepted.napi_ids > s->threads)
+        return usage(parse, "-N, --napi-ids: there cannot be more of them than threads (-t)");
+    return true;
+}
+
+static bool check_ports(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+
+    if (s->udp_port_given && s->udp_port != 0 && !s->tcp_port_given)
+        s->tcp_port = s->udp_port;
+    return check_port(parse, s->tcp_port) && check_port(parse, s->udp_port);
+}
+
+/* A login over one protocol closes the other one, which would get around it. */
+static bool check_logins(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+
+    if (s->sasl && s->auth_file != NULL)
+        return usage(parse, "ERROR: -S is for the binary protocol and -Y for the text protocol: "
+                            "choose one.");
+    if ((s->sasl || s->auth_file != NULL) && s->udp_port != 0)
+        return usage(parse, "ERROR: UDP has no logins: leave -U away with -S or -Y.");
+    if (s->sasl && s->protocol_given && s->protocol != LISTEN_BINARY)
+        return usage(parse, "ERROR: You cannot allow the ASCII protocol while using SASL.");
+    if (s->auth_file != NULL && s->protocol_given && s->protocol != LISTEN_ASCII)
+        return usage(parse, "ERROR: You cannot allow the BINARY protocol while using ascii "
+                            "authentication tokens.");
+    if (s->sasl)
+        s->protocol = LISTEN_BINARY;
+    else if (s->auth_file != NULL)
+        s->protocol = LISTEN_ASCII;
+    return true;
+}
+
+static bool check_listen(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+
+    for (unsigned i = 0; i < s->listen_count; i++) {
+        struct listen_address *address = &s->listen[i];
+        if (address->tls != LISTEN_TLS_DEFAULT && !s->tls.enabled)
+            return usage(parse, "notls:, btls: and mtls: in -l need -Z");
+        if (!address->protocol_given)
+            address->protocol = s->protocol;
+        else if (s->sasl && address->protocol != LISTEN_BINARY)
+            return usage(parse, "-l proto[...]: only binary goes with -S");
+        else if (s->auth_file != NULL && address->protocol == LISTEN_BINARY)
+            return usage(parse, "-l proto[...]: binary does not go with -Y");
+        else if (s->auth_file != NULL)
+            address->protocol = LISTEN_ASCII;
+    }
+    return true;
+}
+
+static bool check_tls(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+
+    if (!s->tls.enabled)
+        return true;
+    if (s->tcp_port == 0 && s->listen_count == 0)
+        return usage(parse, "ERROR: You cannot enable SSL without a TCP port.");
+    if (s->tls.chain_file == NULL)
+        return usage(parse, "-Z needs a certificate: -o ssl_chain_cert=FILE[,ssl_key=FILE]");
+    return true;
+}
+
+bool options_parse(struct settings *s, int count, char **arguments, FILE *out, FILE *errors,
+                   int *exit_code)
+{
+    static bool (*const checks[])(struct parse *) = {
+        check_sizes, check_lru, check_ports, check_logins, check_listen, check_tls,
+    };
+    struct parse parse = { .settings = s, .out = out, .errors = errors };
+    bool is_ok = apply_command_line(&parse, count, arguments);
+
+    for (unsigned i = 0; is_ok && i < sizeof checks / sizeof *checks; i++)
+        is_ok = checks[i](&parse);
+    *exit_code = parse.exit_code;
+    return is_ok;
+}
