@@ -1,4 +1,5 @@
 #include "server/options.h"
+#include "server/licence.h"
 #include "server/option_table.h"
 #include <assert.h>
 #include <errno.h>
@@ -293,10 +294,9 @@ static void print_help(FILE *out)
 
 static void print_licence(FILE *out)
 {
-    fprintf(out, "ringcached %s\n\nFree software under the BSD 3-clause licence; the file LICENSE "
-                 "has its text.\nIt uses libev, jemalloc, xxHash, OpenSSL and Cyrus SASL, under "
-                 "their own licences.\n",
-            PACKAGE_VERSION);
+    fprintf(out, "ringcached %s\n\n%s\nIt uses libev, jemalloc, xxHash, OpenSSL and Cyrus SASL, "
+                 "under their own licences.\n",
+            PACKAGE_VERSION, licence_text);
 }
 
 /* -h, -V and -i.  False: `letter` is none of them. */

@@ -40,7 +40,7 @@ void process_remove_pid_file(const char *path);
 void process_block_signals(void);
 void process_unblock_signals(void);
 
-/* Tells systemd, if it started us with Type=notify: "READY=1", "STOPPING=1", "RELOADING=1". */
+/* Tells systemd, if it started us with Type=notify: "READY=1", "STOPPING=1". */
 void process_notify(const char *state);
 
 #endif

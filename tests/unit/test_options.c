@@ -424,6 +424,22 @@ static void the_version_names_memcached_s_too(void **state)
     outcome_deinit(&o);
 }
 
+static void the_licence_is_the_one_in_the_file(void **state)
+{
+    struct outcome o;
+    char text[8192];
+    FILE *file = fopen(SOURCE_DIR "/LICENSE", "r");
+
+    (void)state;
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    outcome_init(&o, "-i");
+    assert_int_equal(o.exit_code, 0);
+    assert_non_null(strstr(o.out, text));
+    outcome_deinit(&o);
+}
+
 static void a_word_without_option_is_ignored_with_a_warning(void **state)
 {
     struct outcome o;
@@ -457,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_login_over_one_protocol_closes_the_other),
         cmocka_unit_test(help_goes_out_and_ends_well),
         cmocka_unit_test(the_version_names_memcached_s_too),
+        cmocka_unit_test(the_licence_is_the_one_in_the_file),
         cmocka_unit_test(a_word_without_option_is_ignored_with_a_warning),
     };
 
