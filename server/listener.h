@@ -16,6 +16,7 @@ struct listener {
     enum listen_protocol protocol; /* of its connections */
     enum listen_tls tls;           /* OFF: plain; DEFAULT: verifies clients as ssl_verify_mode */
     char tag[9];
+    struct sockaddr_storage address; /* with the real port */
     char text[CONNECTION_ADDRESS_BYTES]; /* "tcp:127.0.0.1:11211", "unix:/path" */
     ev_io readable;
 };
@@ -28,6 +29,9 @@ int listeners_open(const struct settings *);
 
 /* Accepts no more, and closes.  Removes the Unix socket's file. */
 void listeners_close(void);
+
+/* The port in host order; 0 for Unix sockets. */
+unsigned listener_port(const struct listener *);
 
 /* All that we listen on, as one line for the log: "127.0.0.1:11211 (tcp), /run/x (unix)". */
 void listeners_describe(char *text, size_t capacity);

@@ -38,9 +38,10 @@ static inline ssize_t transport_receive(struct transport *transport, void *bytes
 /* Receives into several pieces, in order. */
 ssize_t transport_receive_pieces(struct transport *, const struct iovec *pieces, unsigned count);
 
-/* Sends as much of the output as the socket takes in one call (TLS: several records).  The caller
- * tells the output with output_sent(). */
-ssize_t transport_send(struct transport *, const struct output *);
+/* Sends from the output what the socket takes in one call (TLS: one record); there must be
+ * something.  Sets `took_all` when it took all it was offered, so that trying again makes sense.
+ * The caller tells the output with output_sent(). */
+ssize_t transport_send(struct transport *, const struct output *, bool *took_all);
 
 /* Whether input is waiting that the socket will not report as readable. */
 bool transport_has_pending(const struct transport *);

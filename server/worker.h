@@ -14,6 +14,7 @@
 #include "server/output.h"
 #include <ev.h>
 #include <pthread.h>
+#include <stdalign.h>
 
 struct store;
 
@@ -24,7 +25,7 @@ struct store;
  *   [I] never changes after workers_start()  [W] only the worker's thread
  *   [A] anyone, atomically                   [L] whoever holds `lock` */
 struct worker {
-    unsigned number;                 /* [I] */
+    alignas(128) unsigned number;    /* [I]; no two workers share a cache line */
     struct ev_loop *loop;            /* [I] */
     struct store *store;             /* [I] */
     pthread_t thread;                /* [I] */
@@ -41,9 +42,13 @@ struct worker {
     struct connection *connections;  /* [L] for changes of the list and reads by others */
     struct connection *handed_over;  /* [L] accepted, not yet taken up */
     _Atomic unsigned connection_count; /* [A] handed over ones included */
-    _Atomic bool is_stopping;        /* [A] */
+    _Atomic bool is_stopping;        /* [A] workers_stop() was called */
+    bool is_ending;                  /* [W] each connection closes once its output is sent */
 
-    struct connection *runnable;     /* [W] have more to do without waiting for their socket */
+    struct connection *runnable;     /* [W] have more to do without waiting for their socket, */
+    struct connection **runnable_end; /* [W] in the order in which they take turns */
+    unsigned runnable_count;         /* [W] */
+    struct connection *watching;     /* [W] the log watchers */
     ev_async wake;                   /* [A] */
     ev_prepare before_wait;          /* [W] serves the runnable ones */
     ev_check after_wait;             /* [W] refreshes now_ms */
@@ -70,6 +75,18 @@ struct worker *workers_least_busy(void);
 
 /* Gives a connection to its worker, which starts it.  Takes it.  Any thread. */
 void worker_hand_over(struct worker *, struct connection *);
+
+/* Has the worker look at what it was handed over, and at its streams.  Any thread. */
+void worker_wake(struct worker *);
+
+/* The connection has its next turn without waiting for its socket.  For connection_io.c. */
+void worker_add_runnable(struct worker *, struct connection *);
+
+/* The connection now watches the log.  For connection.c. */
+void worker_add_watching(struct worker *, struct connection *);
+
+/* The connection is being closed: forgets it, wherever it is listed.  For connection.c. */
+void worker_remove(struct worker *, struct connection *);
 
 /* Calls `visit` for every connection of every worker, under that worker's lock.  Any thread that
  * holds no worker's lock. */
