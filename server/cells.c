@@ -3,11 +3,14 @@
 #include "ring/key_hash.h"
 #include "server/clock.h"
 #include "server/log.h"
+#include "server/output.h"
 #include "server/prefix_stats.h"
 #include "server/settings.h"
 #include "server/watch.h"
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <sys/random.h>
 
 /* How many siblings one key can have here, whatever --max-siblings says, and one more while a
@@ -214,9 +217,10 @@ static void drop_all_but_values(struct cell *cell)
     }
 }
 
-/* The item that holds the cell: plain where the cell is common. */
+/* The item that holds the cell: plain where the cell is common.  Its hlc is then the dot, and a
+ * token other than that has to be said. */
 static struct item_spec spec_of_cell(const struct operation *operation, const struct cell *cell,
-                                     bool key_is_binary)
+                                     bool key_is_binary, uint64_t token)
 {
     struct item_spec spec = { .key = operation->key, .key_is_binary = key_is_binary };
     bool expires = true;
@@ -227,8 +231,10 @@ static struct item_spec spec_of_cell(const struct operation *operation, const st
         spec.value_bytes = only->value_bytes;
         spec.expiry_ms = only->reg.expires_ms;
         spec.client_flags = only->client_flags;
-        spec.has_explicit_cas = only->reg.explicit_cas != 0;
-        spec.explicit_cas = only->reg.explicit_cas;
+        if (only->reg.explicit_cas != 0)
+            token = only->reg.explicit_cas;
+        spec.has_explicit_cas = token != only->dot.hlc;
+        spec.explicit_cas = spec.has_explicit_cas ? token : 0;
         return spec;
     }
     spec.is_cell = true;
@@ -261,11 +267,11 @@ static void write_cell(struct item *item, const struct cell *cell)
     assert(out == item_value(item) + item_value_bytes(item));
 }
 
-/* Stores the cell in place of `old` (NULL: there is none), or removes the key if nothing is left
+/* Stores the cell, with that token, in place of `old` (NULL: there is none), or removes the key if nothing is left
  * of it.  `*item` is then what is stored.  False: look again.  Lock as rewrite_ready(). */
 static bool put_cell(struct execution *execution, const struct operation *operation,
                      struct stripe *stripe, struct item *old, const struct loaded *loaded,
-                     uint64_t hlc, struct rewrite *rewrite, struct item **item)
+                     uint64_t token, struct rewrite *rewrite, struct item **item)
 {
     bool key_is_binary = old != NULL ? (old->bits & ITEM_KEY_BINARY) != 0
                                      : (operation->options & OPERATION_KEY_ENCODED) != 0;
@@ -278,7 +284,7 @@ static bool put_cell(struct execution *execution, const struct operation *operat
             stripe_remove(stripe, operation->hash, old);
         return true;
     }
-    spec = spec_of_cell(operation, &loaded->cell, key_is_binary);
+    spec = spec_of_cell(operation, &loaded->cell, key_is_binary, token);
     if (!rewrite_ready(execution, rewrite, &spec, stripe))
         return false;
     if (rewrite->failed)
@@ -287,7 +293,8 @@ static bool put_cell(struct execution *execution, const struct operation *operat
     write_cell(made, &loaded->cell);
     if (!spec.is_cell && loaded->siblings[0].reg.is_stale)
         made->bits |= ITEM_STALE;
-    if (!rewrite_put(execution, rewrite, stripe, operation->hash, hlc)) {
+    if (!rewrite_put(execution, rewrite, stripe, operation->hash,
+                     spec.is_cell ? token : loaded->siblings[0].dot.hlc)) {
         store_unlock(stripe);
         rewrite->failed = true;
         return true;
@@ -374,7 +381,8 @@ struct context_write {
     struct loaded loaded;
     struct rewrite rewrite;
     uint64_t expiry_ms;
-    bool found; /* the key, as it was before */
+    bool found;        /* the key, as it was before */
+    bool is_unchanged; /* nothing to store */
 };
 
 /* Puts the value into the cell. */
@@ -404,25 +412,15 @@ static enum outcome_status decide_context_store(struct execution *execution,
     return OUTCOME_OK;
 }
 
-/* A tombstone is put, and not kept: what it superseded stays superseded by the context alone. */
+/* Removes what the client has seen.  The token of what is left is drawn once, so that each round
+ * describes the same item. */
 static enum outcome_status decide_context_delete(struct execution *execution,
                                                  struct context_write *write,
                                                  const struct context *seen, uint64_t *hlc)
 {
-    struct sibling tombstone;
-    struct cell *cell = &write->loaded.cell;
-    struct sibling *kept;
-    enum cell_put put;
-
-    *hlc = stripe_clock_next(write->stripe, execution->worker->now_ms);
-    if (cell->sibling_count == 0)
-        return OUTCOME_OK;
-    tombstone = sibling_of_tombstone((struct dot){ this_node, *hlc });
-    put = cell_put_context(cell, &tombstone, seen);
-    assert(put == CELL_PUT_DONE);
-    kept = cell_find(cell, tombstone.dot);
-    assert(kept == &cell->siblings[cell->sibling_count - 1]); /* the newest dot sorts last */
-    cell->sibling_count--;
+    write->is_unchanged = cell_remove_seen(&write->loaded.cell, seen) == 0;
+    if (*hlc == 0)
+        *hlc = stripe_clock_next(write->stripe, execution->worker->now_ms);
     return OUTCOME_OK;
 }
 
@@ -431,7 +429,7 @@ static enum outcome_status run_context_write(struct execution *execution,
                                              struct context_write *write,
                                              const struct context *seen)
 {
-    uint64_t now_ms = execution->worker->now_ms, hlc;
+    uint64_t now_ms = execution->worker->now_ms, hlc = 0;
     enum outcome_status status;
 
     do {
@@ -444,7 +442,7 @@ static enum outcome_status run_context_write(struct execution *execution,
             status = decide_context_store(execution, operation, write, seen, &hlc);
         else
             status = decide_context_delete(execution, write, seen, &hlc);
-    } while (status == OUTCOME_OK &&
+    } while (status == OUTCOME_OK && !write->is_unchanged &&
              !put_cell(execution, operation, write->stripe, write->old, &write->loaded, hlc,
                        &write->rewrite, &write->stored));
     return write->rewrite.failed ? OUTCOME_NO_MEMORY : status;
@@ -458,6 +456,8 @@ static void end_context_write(struct execution *execution, const struct operatio
 
     if (outcome->status == OUTCOME_OK) {
         note_write(&write->loaded);
+        if (write->is_unchanged)
+            write->stored = write->old;
         if (write->stored != NULL)
             outcome->cas = execution_cas(write->stored);
         if (write->stored != NULL && (operation->options & OPERATION_WANTS_CONTEXT) != 0)
@@ -509,6 +509,34 @@ void execute_context_delete(struct execution *execution, struct operation *opera
     outcome.status = (uint8_t)run_context_write(execution, operation, &write, &seen);
     counter_add(write.found ? &counters->delete_hits : &counters->delete_misses, 1);
     end_context_write(execution, operation, &write, &outcome);
+}
+
+void cells_describe(const struct item *item, uint64_t now_ms, struct output *output)
+{
+    struct loaded loaded;
+    char line[160];
+    int bytes;
+
+    load(&loaded, item, now_ms);
+    for (unsigned i = 0; i < loaded.cell.context.count; i++) {
+        const struct interval *interval = &loaded.cell.context.intervals[i];
+
+        bytes = snprintf(line, sizeof line, "CONTEXT %016" PRIx64 " %" PRIu64 " %" PRIu64 "\r\n",
+                         interval->node, interval->first, interval->last);
+        output_append(output, (struct slice){ (unsigned char *)line, (size_t)bytes });
+    }
+    for (unsigned i = 0; i < loaded.cell.sibling_count; i++) {
+        const struct sibling *sibling = &loaded.siblings[i];
+
+        if (sibling->kind != SIBLING_VALUE)
+            continue;
+        bytes = snprintf(line, sizeof line, "SIBLING %016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %u\r\n",
+                         sibling->dot.node, sibling->dot.hlc, sibling->client_flags,
+                         sibling->reg.expires_ms, sibling->value_bytes);
+        output_append(output, (struct slice){ (unsigned char *)line, (size_t)bytes });
+        output_append(output, sibling_value(sibling));
+        output_append(output, SLICE("\r\n"));
+    }
 }
 
 #define READ(name) stats->name = atomic_load_explicit(&counts.name, memory_order_relaxed)

@@ -35,6 +35,10 @@ void cells_fill_context(const struct item *, uint64_t now_ms, struct outcome *,
 bool cells_set_expiry(struct execution *, const struct operation *, struct stripe *,
                       struct item **item, uint64_t expiry_ms, struct rewrite *);
 
+/* For `debug cell`: appends one line per interval of the context, and per sibling one line and its
+ * value.  Lock held. */
+void cells_describe(const struct item *, uint64_t now_ms, struct output *);
+
 /* For `stats siblings`. */
 struct cells_stats {
     uint64_t context_writes;  /* done, deletes included */

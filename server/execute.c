@@ -1,10 +1,8 @@
 #include "server/execute.h"
-#include "protocol/reply.h"
 #include "ring/key_hash.h"
-#include "server/cells.h"
 #include "server/connection.h"
 #include "server/execution.h"
-#include "server/settings.h"
+#include "server/flush.h"
 #include <assert.h>
 
 static void execute_reject(struct execution *execution, struct operation *operation)
@@ -12,13 +10,6 @@ static void execute_reject(struct execution *execution, struct operation *operat
     execution_answer_status(execution, operation, OUTCOME_OK);
     if (operation->verb == VERB_CLOSE)
         connection_close_after_output(execution->connection);
-}
-
-static void execute_unknown(struct execution *execution, struct operation *operation)
-{
-    operation->verb = VERB_REJECT;
-    operation->rejection = REJECT_UNKNOWN_COMMAND;
-    execution_answer_status(execution, operation, OUTCOME_OK);
 }
 
 static void execute_plainly(struct execution *execution, struct operation *operation)
@@ -42,22 +33,22 @@ static execute_handler *const handlers[VERB_COUNT] = {
     [VERB_SIBLINGS] = execute_siblings,
     [VERB_REJECT] = execute_reject,
     [VERB_NOOP] = execute_plainly,
-    [VERB_VERSION] = execute_plainly,
+    [VERB_VERSION] = execute_version,
     [VERB_QUIT] = execute_quit,
     [VERB_CLOSE] = execute_reject,
-    [VERB_FLUSH_ALL] = execute_unknown,
-    [VERB_VERBOSITY] = execute_unknown,
-    [VERB_SHUTDOWN] = execute_unknown,
-    [VERB_STATS] = execute_unknown,
-    [VERB_CACHE_MEMLIMIT] = execute_unknown,
-    [VERB_WATCH] = execute_unknown,
-    [VERB_LRU_CRAWLER] = execute_unknown,
-    [VERB_LRU] = execute_unknown,
-    [VERB_SLABS] = execute_unknown,
-    [VERB_EXTSTORE] = execute_unknown,
-    [VERB_REFRESH_CERTS] = execute_unknown,
-    [VERB_CONFIG] = execute_unknown,
-    [VERB_DEBUG] = execute_unknown,
+    [VERB_FLUSH_ALL] = execute_flush_all,
+    [VERB_VERBOSITY] = execute_verbosity,
+    [VERB_SHUTDOWN] = execute_shutdown,
+    [VERB_STATS] = execute_stats,
+    [VERB_CACHE_MEMLIMIT] = execute_cache_memlimit,
+    [VERB_WATCH] = execute_watch,
+    [VERB_LRU_CRAWLER] = execute_lru_crawler,
+    [VERB_LRU] = execute_lru,
+    [VERB_SLABS] = execute_slabs,
+    [VERB_EXTSTORE] = execute_extstore,
+    [VERB_REFRESH_CERTS] = execute_refresh_certs,
+    [VERB_CONFIG] = execute_config,
+    [VERB_DEBUG] = execute_debug,
     [VERB_SASL_LIST] = execute_sasl_list,
     [VERB_SASL_AUTH] = execute_sasl_auth,
     [VERB_SASL_STEP] = execute_sasl_step,
@@ -93,6 +84,7 @@ void execute_batch(struct worker *worker, struct connection *connection,
     struct execution execution = { worker, worker->store, connection, output };
     bool needs_login = execute_needs_login(&execution);
 
+    flush_check(worker->store, worker->now_ms);
     hash_and_prefetch(worker->store, operations, count);
     for (unsigned i = 0; i < count; i++) {
         assert(operations[i].verb < VERB_COUNT);

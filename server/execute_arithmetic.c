@@ -115,7 +115,6 @@ static bool create(struct execution *execution, const struct operation *operatio
     struct item_spec spec = {
         .key = operation->key,
         .expiry_ms = arithmetic->expiry_ms,
-        .explicit_cas = operation->cas_new,
         .has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0,
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
     };
@@ -123,6 +122,7 @@ static bool create(struct execution *execution, const struct operation *operatio
     outcome->number = operation->initial;
     arithmetic->digit_count = decimal_encode(operation->initial, arithmetic->digits);
     spec.value_bytes = arithmetic->digit_count;
+    spec.explicit_cas = spec.has_explicit_cas ? operation->cas_new : 0;
     if (!put_digits(execution, operation, arithmetic, &spec))
         return false;
     arithmetic->is_created = !arithmetic->rewrite.failed;
@@ -169,7 +169,7 @@ static bool change(struct execution *execution, const struct operation *operatio
     if ((operation->options & OPERATION_SET_EXPTIME) != 0)
         spec.expiry_ms = arithmetic->expiry_ms;
     spec.has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0;
-    spec.explicit_cas = operation->cas_new;
+    spec.explicit_cas = spec.has_explicit_cas ? operation->cas_new : 0;
     return put_digits(execution, operation, arithmetic, &spec);
 }
 

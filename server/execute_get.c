@@ -11,7 +11,7 @@
 
 #define LONG_WAY                                                                                  \
     (OPERATION_SET_EXPTIME | OPERATION_VIVIFY | OPERATION_RECACHE | OPERATION_COMPARE_CAS |       \
-     OPERATION_WANTS_META | OPERATION_WANTS_CONTEXT)
+     OPERATION_WANTS_META | OPERATION_WANTS_CONTEXT | OPERATION_WANTS_COUNT)
 
 static void count_get(struct execution *execution, const struct operation *operation, bool is_hit)
 {
@@ -111,10 +111,11 @@ static bool vivify(struct execution *execution, const struct operation *operatio
         .key = operation->key,
         .expiry_ms = clock_expiry_ms(operation->vivify_exptime),
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
-        .explicit_cas = operation->cas_new,
         .has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0,
     };
 
+    if (spec.has_explicit_cas)
+        spec.explicit_cas = operation->cas_new;
     if ((operation->options & OPERATION_SET_EXPTIME) != 0)
         spec.expiry_ms = get->expiry_ms;
     if (get->rewrite.item != NULL)
@@ -217,14 +218,6 @@ static void fill_long_hit(const struct operation *operation, struct long_get *ge
     outcome->idle_s = clock_relative_s(get->now_ms) - get->item->accessed_s;
 }
 
-/* `C`: whoever has the value already is not sent it again. */
-static void drop_known_value(struct operation *operation, const struct outcome *outcome)
-{
-    if ((operation->options & OPERATION_COMPARE_CAS) != 0 &&
-        outcome->cas == operation->cas_compare)
-        operation->options &= ~(uint32_t)OPERATION_WANTS_VALUE;
-}
-
 static void execute_long_get(struct execution *execution, struct operation *operation)
 {
     struct outcome outcome = { 0 };
@@ -246,8 +239,7 @@ static void execute_long_get(struct execution *execution, struct operation *oper
         return;
     }
     fill_long_hit(operation, &get, &outcome);
-    drop_known_value(operation, &outcome);
-    if ((operation->options & OPERATION_WANTS_CONTEXT) != 0)
+    if ((operation->options & (OPERATION_WANTS_CONTEXT | OPERATION_WANTS_COUNT)) != 0)
         cells_fill_context(get.item, get.now_ms, &outcome, context);
     execution_answer_item(execution, operation, &outcome, get.item);
     if ((operation->options & OPERATION_KEEP_COLD) == 0)

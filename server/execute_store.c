@@ -64,20 +64,23 @@ static void refuse_store(struct execution *execution, const struct operation *op
 
 static uint64_t expiry_of(const struct operation *operation)
 {
-    if (concatenates(operation) && (operation->options & OPERATION_VIVIFY) != 0)
-        return clock_expiry_ms(operation->vivify_exptime);
+    if (concatenates(operation))
+        return (operation->options & OPERATION_VIVIFY) != 0
+                   ? clock_expiry_ms(operation->vivify_exptime) : 0;
     return clock_expiry_ms(operation->exptime);
 }
 
 static struct item_spec spec_of_store(const struct operation *operation)
 {
+    bool has_cas = (operation->options & OPERATION_SET_CAS) != 0;
+
     return (struct item_spec){
         .key = operation->key,
         .value_bytes = operation->value.size,
         .expiry_ms = expiry_of(operation),
         .client_flags = operation->client_flags,
-        .explicit_cas = operation->cas_new,
-        .has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0,
+        .explicit_cas = has_cas ? operation->cas_new : 0,
+        .has_explicit_cas = has_cas,
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
     };
 }
@@ -290,19 +293,17 @@ static enum outcome_status find_for_append(struct execution *execution,
         spec = execution_spec_like(operation, append->old, &append->shown,
                                    append->shown.value.size + piece_bytes);
         spec.has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0;
-        spec.explicit_cas = operation->cas_new;
+        spec.explicit_cas = spec.has_explicit_cas ? operation->cas_new : 0;
         if (rewrite_ready(execution, &append->rewrite, &spec, append->stripe))
             return append->rewrite.failed ? OUTCOME_NOT_STORED : OUTCOME_OK;
     }
 }
 
-static void fill_appended(const struct operation *operation, struct outcome *outcome,
-                          const struct item *item)
+static void fill_appended(struct outcome *outcome, const struct item *item)
 {
     outcome->cas = execution_cas(item);
     outcome->value = item_value_slice(item);
     outcome->key_is_binary = (item->bits & ITEM_KEY_BINARY) != 0;
-    (void)operation;
 }
 
 /* Takes `piece`, an item with the value to add, which is itself stored if there is no other. */
@@ -327,7 +328,7 @@ static void store_appended(struct execution *execution, const struct operation *
         piece = NULL;
         item = append.rewrite.item;
         if (rewrite_put(execution, &append.rewrite, append.stripe, operation->hash, 0)) {
-            fill_appended(operation, &outcome, item);
+            fill_appended(&outcome, item);
         } else {
             outcome.status = OUTCOME_NO_MEMORY;
             outcome.value = (struct slice){ NULL, 0 };

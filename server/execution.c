@@ -18,11 +18,12 @@ void execution_answer(struct execution *execution, const struct operation *opera
     struct output *output = execution->output;
     bool has_value = reply_has_value(operation, outcome);
     size_t value_bytes = has_value ? outcome->value.size : 0;
+    size_t head_bytes_max = reply_head_bytes_max(operation);
     unsigned char *out =
-        output_reserve(output, REPLY_HEAD_BYTES_MAX + value_bytes + REPLY_TAIL_BYTES_MAX);
+        output_reserve(output, head_bytes_max + value_bytes + REPLY_TAIL_BYTES_MAX);
     size_t used = reply_head(operation, outcome, out);
 
-    assert(used <= REPLY_HEAD_BYTES_MAX);
+    assert(used <= head_bytes_max);
     if (value_bytes != 0)
         memcpy(out + used, outcome->value.bytes, value_bytes);
     used += value_bytes;
@@ -49,7 +50,7 @@ void execution_answer_item(struct execution *execution, const struct operation *
         execution_answer(execution, operation, outcome);
         return;
     }
-    used = reply_head(operation, outcome, output_reserve(output, REPLY_HEAD_BYTES_MAX));
+    used = reply_head(operation, outcome, output_reserve(output, reply_head_bytes_max(operation)));
     output_commit(output, used);
     item_ref(item);
     output_append_value(output, item, outcome->value);

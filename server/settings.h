@@ -78,13 +78,14 @@ struct settings {
     /* accepted, echoed by `stats settings`, and without effect here */
     struct {
         double slab_growth_factor;
-        unsigned slab_min_size, slab_chunk_max, slab_automove, slab_automove_window;
-        double slab_automove_ratio, slab_automove_freeratio;
+        unsigned slab_min_size, slab_chunk_max;
+        _Atomic unsigned slab_automove, slab_automove_window;
+        _Atomic double slab_automove_ratio, slab_automove_freeratio;
         bool slab_reassign, large_pages;
         _Atomic bool lru_crawler, lru_maintainer, lru_segmented;
         _Atomic unsigned lru_crawler_sleep_us, lru_crawler_tocrawl;
         _Atomic unsigned hot_lru_pct, warm_lru_pct;
-        double hot_max_factor, warm_max_factor;
+        _Atomic double hot_max_factor, warm_max_factor;
         _Atomic int temporary_ttl;
         unsigned tail_repair_time, hashpower_init, watcher_logbuf_kb, worker_logbuf_kb;
         unsigned read_buf_mem_limit;

@@ -1,6 +1,7 @@
 #include "server/watch.h"
 #include "server/clock.h"
 #include "server/item.h"
+#include "server/key_text.h"
 #include "server/log.h"
 #include "server/settings.h"
 #include "server/stream.h"
@@ -11,7 +12,6 @@
 #include <sys/time.h>
 
 #define LINE_BYTES_MAX    1200 /* a key of 250 bytes, each as %XX, and all else */
-#define KEY_TEXT_BYTES    (3 * KEY_BYTES_MAX + 1)
 #define PSEUDO_CLASS      1 /* the one slab class that we show to those who ask */
 
 struct watcher {
@@ -123,33 +123,6 @@ enum watch_add_result watch_add(struct connection *connection, unsigned kinds)
     }
     pthread_mutex_unlock(&lock);
     return result;
-}
-
-/* What a URL leaves as it is. */
-static bool is_unreserved(unsigned char byte)
-{
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-           (byte >= '0' && byte <= '9') || byte == '-' || byte == '.' || byte == '_' ||
-           byte == '~';
-}
-
-static const char *key_text(struct slice key, char text[KEY_TEXT_BYTES])
-{
-    static const char digits[] = "0123456789ABCDEF";
-    size_t at = 0;
-
-    assert(key.size <= KEY_BYTES_MAX);
-    for (size_t i = 0; i < key.size; i++) {
-        if (is_unreserved(key.bytes[i])) {
-            text[at++] = (char)key.bytes[i];
-            continue;
-        }
-        text[at++] = '%';
-        text[at++] = digits[key.bytes[i] >> 4];
-        text[at++] = digits[key.bytes[i] & 15];
-    }
-    text[at] = 0;
-    return text;
 }
 
 void watch_item_get(const struct connection *connection, struct slice key, bool is_hit,

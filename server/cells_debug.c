@@ -1,0 +1,55 @@
+/* `debug ...` (--debug-commands): what this node holds for a key, as it holds it. */
+#include "server/arguments.h"
+#include "server/cells.h"
+#include "server/execution.h"
+#include "ring/key_hash.h"
+
+static void answer(struct execution *execution, const struct operation *operation,
+                   const char *text)
+{
+    execution_answer_line(execution, operation, 0,
+                          (struct slice){ (const unsigned char *)text, strlen(text) });
+}
+
+/* debug cell <key>: the context and the siblings with their dots and values, then END. */
+static void show_cell(struct execution *execution, const struct operation *operation,
+                      struct slice key)
+{
+    uint64_t hash = key_hash(key);
+    struct stripe *stripe = store_lock(execution->store, hash);
+    struct item *item = stripe_find(stripe, hash, key, execution->worker->now_ms);
+
+    if (item != NULL)
+        cells_describe(item, execution->worker->now_ms, execution->output);
+    store_unlock(stripe);
+    answer(execution, operation, "END");
+}
+
+/* debug evict <key>: as if its memory had been needed. */
+static void evict(struct execution *execution, const struct operation *operation,
+                  struct slice key)
+{
+    uint64_t hash = key_hash(key);
+    struct stripe *stripe = store_lock(execution->store, hash);
+    struct item *item = stripe_find(stripe, hash, key, execution->worker->now_ms);
+
+    if (item != NULL)
+        stripe_remove(stripe, hash, item);
+    store_unlock(stripe);
+    answer(execution, operation, item != NULL ? "OK" : "NOT_FOUND");
+}
+
+void execute_debug_key(struct execution *execution, struct operation *operation)
+{
+    struct arguments arguments;
+    bool has_key;
+
+    arguments_split(&arguments, operation->arguments);
+    has_key = arguments.count == 2 && arguments.words[1].size <= KEY_BYTES_MAX;
+    if (has_key && argument_is(&arguments, 0, "cell"))
+        show_cell(execution, operation, arguments.words[1]);
+    else if (has_key && argument_is(&arguments, 0, "evict"))
+        evict(execution, operation, arguments.words[1]);
+    else
+        answer(execution, operation, "ERROR");
+}
