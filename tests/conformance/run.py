@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Runs the conformance tests against a server binary.
 
     run.py [--server BINARY] [--verbose] [test_text.py ...]
