@@ -16,7 +16,8 @@ import tempfile
 from contextlib import ExitStack
 from statistics import median
 
-from servers import BenchError, Client, Echo, Kind, Server, find_program, main_guard
+from servers import (BenchError, Client, Echo, Server, add_server_options, find_program, find_servers, main_guard,
+                     write_json)
 from workloads import WORKLOADS, choose
 
 
@@ -31,36 +32,12 @@ class Setup:
         self.is_pinned = not args.no_pin and (os.cpu_count() or 1) >= 2
         self.client = Client(find_program("ringbench", args.build), cpus="1" if self.is_pinned else None)
         self.echo = find_program("ringecho", args.build)
-        self.kinds = self._find_servers()
+        self.kinds, self.base = find_servers(args)
         self.results = {}
-
-    def _find_servers(self):
-        kinds = []
-        peers = args_peers(self.args)
-        if not self.args.peers_only:
-            path = self.args.server or find_program("ringcached", self.args.build)
-            kinds.append(Kind.parse(path if "=" in path else f"ringcached={path}"))
-        return kinds + [Kind.parse(peer) for peer in peers]
-
-    @property
-    def base(self):
-        """The server that the others are measured against: the first peer."""
-        return self.kinds[0] if self.args.peers_only else self.kinds[1]
 
     def start(self, kind, threads=None, **rest):
         return Server(kind, threads=threads or self.args.threads,
                       cpus="0" if self.is_pinned and (threads or self.args.threads) == 1 else None, **rest)
-
-
-def args_peers(args):
-    peers = args.peer or os.environ.get("BENCH_PEERS", "").split(":")
-    peers = [peer for peer in peers if peer]
-    if not peers:
-        found = shutil.which("memcached")
-        if not found:
-            raise BenchError("no memcached on PATH: install it, or give --peer PATH")
-        peers = [found]
-    return peers
 
 
 def spread(values, form="{:.2f}"):
@@ -312,14 +289,8 @@ def parse_arguments():
         epilog="Workloads: " + ", ".join(workload.name for workload in WORKLOADS) +
         "; groups: " + ", ".join(dict.fromkeys(workload.group for workload in WORKLOADS)) + ".")
     parser.add_argument("workload", nargs="*", help="names or groups; all without any")
-    parser.add_argument("--build", default=".", metavar="DIR", help="where the programs were built (.)")
-    parser.add_argument("--server", metavar="SERVER", help="another ringcached than the one in the build folder")
-    parser.add_argument("--peer", action="append", metavar="SERVER",
-                        help="PATH, NAME=PATH or 'NAME=COMMAND {port} {threads} {memory} {connections}'; repeatable, "
-                        "the first is the one compared with (memcached on PATH; or $BENCH_PEERS, separated by colons)")
-    parser.add_argument("--peers-only", action="store_true", help="leave ringcached out")
+    add_server_options(parser)
     parser.add_argument("--memtier", metavar="PATH", help="memtier_benchmark, if it is not on PATH")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 1.5 seconds, not 7 of 5")
     parser.add_argument("--rounds", type=int, metavar="N")
     parser.add_argument("--seconds", type=float, metavar="S", help="per server and round")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="workers per server (1)")
@@ -328,7 +299,6 @@ def parse_arguments():
     parser.add_argument("--no-echo", action="store_true", help="leave the echo server out")
     parser.add_argument("--no-pin", action="store_true",
                         help="let servers and client share all CPUs (servers run on CPU 0, the client on CPU 1)")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
     return parser.parse_args()
 
 
@@ -345,9 +315,7 @@ def main():
         print_heading(workload)
         function = globals()[workload.special] if workload.special else compare_plain
         setup.results[workload.name] = function(setup, workload)
-        if args.json:
-            with open(args.json, "w", encoding="utf-8") as file:
-                json.dump(setup.results, file, indent=1)
+        write_json(args, setup.results)
     return 0
 
 

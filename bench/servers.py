@@ -67,11 +67,11 @@ class Kind:
 class Server:
     """A running server. Use as a context manager."""
 
-    def __init__(self, kind, threads=1, memory_mb=1024, connections=1024, cpus=None, extra=(), item="1m"):
+    def __init__(self, kind, threads=1, memory_mb=1024, connections=1024, cpus=None, prefix=(), item="1m"):
         self.kind = kind
         self.port = free_port()
         fields = dict(port=self.port, threads=threads, memory=memory_mb, connections=connections, item=item)
-        words = [word.format(**fields) for word in kind.command] + list(extra)
+        words = list(prefix) + [word.format(**fields) for word in kind.command]
         if cpus is not None and shutil.which("taskset"):
             words = ["taskset", "-c", cpus] + words
         self.log = tempfile.TemporaryFile()
@@ -81,7 +81,7 @@ class Server:
         self._wait_until_it_listens(words)
 
     def _wait_until_it_listens(self, words):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
@@ -99,7 +99,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -110,12 +110,19 @@ class Server:
     def __exit__(self, *_):
         self.stop()
 
-    def resident_bytes(self):
+    def _status_bytes(self, name):
         with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as status:
             for line in status:
-                if line.startswith("VmRSS:"):
+                if line.startswith(name):
                     return int(line.split()[1]) * 1024
         raise BenchError(f"{self.kind.name} is gone")
+
+    def resident_bytes(self):
+        return self._status_bytes("VmRSS:")
+
+    def resident_peak_bytes(self):
+        """The most since it started."""
+        return self._status_bytes("VmHWM:")
 
     def cpu_seconds(self):
         total = 0
@@ -175,6 +182,40 @@ class Client:
 
     def run(self, server, options, is_strict=True):
         return self.finish(self.start(server, options), server, is_strict)
+
+
+def add_server_options(parser):
+    """The options that all scripts here share."""
+    parser.add_argument("--build", default=".", metavar="DIR", help="where the programs were built (.)")
+    parser.add_argument("--server", metavar="SERVER", help="another ringcached than the one in the build folder")
+    parser.add_argument("--peer", action="append", metavar="SERVER",
+                        help="PATH, NAME=PATH or 'NAME=COMMAND {port} {threads} {memory} {connections} {item}'; "
+                        "repeatable, the first is the one compared with (memcached on PATH, or $BENCH_PEERS, a line each)")
+    parser.add_argument("--peers-only", action="store_true", help="leave ringcached out")
+    parser.add_argument("--quick", action="store_true", help="less of everything: a first impression")
+    parser.add_argument("--json", metavar="FILE", help="also write all figures there")
+
+
+def find_servers(args):
+    """All servers to measure, ringcached first, and the one that the others are compared with."""
+    peers = args.peer or [peer for peer in os.environ.get("BENCH_PEERS", "").splitlines() if peer]
+    if not peers:
+        found = shutil.which("memcached")
+        if not found:
+            raise BenchError("no memcached on PATH: install it, or give --peer PATH")
+        peers = [found]
+    kinds = [Kind.parse(peer) for peer in peers]
+    base = kinds[0]
+    if not args.peers_only:
+        path = args.server or find_program("ringcached", args.build)
+        kinds.insert(0, Kind.parse(path if "=" in path else f"ringcached={path}"))
+    return kinds, base
+
+
+def write_json(args, results):
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
 
 
 def main_guard(main):
