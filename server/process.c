@@ -72,9 +72,17 @@ int process_allow_core_dumps(void)
     return EX_OSERR;
 }
 
+void process_allow_locked_memory(void)
+{
+    struct rlimit limit = { .rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY };
+
+    (void)setrlimit(RLIMIT_MEMLOCK, &limit); /* if it is not allowed, locking may still be */
+}
+
+/* Pages are locked once they are used: much of what is mapped is only reserved. */
 void process_lock_memory(void)
 {
-    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
         log_warning("-k: cannot lock memory: %s: raise `ulimit -l` or start as root; going on "
                     "without",
                     log_error_text(errno));

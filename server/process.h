@@ -19,6 +19,8 @@ int process_allow_connections(unsigned connections);
 /* -r: lets the process leave a core file of any size. */
 int process_allow_core_dumps(void);
 
+/* -k: raises the limit of locked memory, while we are root. */
+void process_allow_locked_memory(void);
 /* -k: keeps all memory, also the future one, from being swapped out.  Only warns if it fails. */
 void process_lock_memory(void);
 
