@@ -24,6 +24,9 @@
 /* Values from this size on are sent from the item itself instead of being copied. */
 #define ITEM_LONG_VALUE_BYTES 4096
 
+/* `accessed_s` wraps after four years. */
+#define ITEM_ACCESSED_MAX ((1u << 27) - 1)
+
 enum item_bit {
     ITEM_EXPIRES = 1 << 0,      /* has an expiry, 8 bytes: ms since 1970 */
     ITEM_FLAGS = 1 << 1,        /* has client flags that are not 0, 4 bytes */
@@ -37,7 +40,8 @@ enum item_bit {
 
 struct item {
     uint64_t hlc;               /* the dot of the newest write; standalone the cas value, too */
-    uint32_t accessed_s : 28;   /* seconds since the server's start, see server/clock.h */
+    uint32_t accessed_s : 27;   /* seconds since the server's start, see server/clock.h */
+    uint32_t tidied : 1;        /* in which round its queue entry was last seen, see evict.c */
     uint32_t frequency : 2;     /* S3-FIFO: uses since it was queued, up to 3 */
     uint32_t in_main : 1;       /* S3-FIFO: which queue holds it */
     uint32_t was_fetched : 1;
@@ -59,16 +63,66 @@ struct item_spec {
     bool is_cell;
 };
 
-struct slice item_key(const struct item *);
-/* The value; writable until the item is stored. */
-unsigned char *item_value(struct item *);
-struct slice item_value_slice(const struct item *);
-uint64_t item_value_bytes(const struct item *);
-uint64_t item_expiry_ms(const struct item *); /* 0: never */
-uint32_t item_client_flags(const struct item *);
-uint64_t item_cas(const struct item *); /* the explicit one, or the hlc */
 /* Bytes that an item of this spec takes before the allocator rounds them up. */
 uint64_t item_bytes_of_spec(const struct item_spec *);
+
+/* Writes header, optional fields and key into memory of item_bytes_of_spec(); the value is left
+ * for the caller, the hlc is 0, and an ITEM_LONG has one reference. */
+void item_init(struct item *, const struct item_spec *, uint64_t now_ms);
+
 uint64_t item_bytes(const struct item *);
+uint64_t item_cas(const struct item *); /* the explicit one, or the hlc */
+uint32_t item_client_flags(const struct item *);
+uint64_t item_expiry_ms(const struct item *); /* 0: never */
+
+/* Lock held, and only with ITEM_EXPIRES. */
+void item_set_expiry_ms(struct item *, uint64_t expiry_ms);
+
+/* Whether an ITEM_LONG is being sent: somebody besides the store refers to it.  Lock held. */
+bool item_is_referred(const struct item *);
+/* One more, or one fewer, who refers to an ITEM_LONG; the latter returns whether it was the last. */
+void item_refer(struct item *);
+bool item_unrefer(struct item *);
+
+/* Bytes of the optional fields of an item with these bits: the eight-byte ones come first, so that
+ * all are aligned. */
+static inline unsigned item_optional_bytes(unsigned bits)
+{
+    return ((bits & ITEM_EXPIRES) ? 8u : 0u) + ((bits & ITEM_EXPLICIT_CAS) ? 8u : 0u) +
+           ((bits & ITEM_LONG) ? 8u : 0u) + ((bits & ITEM_FLAGS) ? 4u : 0u);
+}
+
+/* The expiry is first, then the explicit cas, then what an ITEM_LONG has, then the flags. */
+static inline unsigned item_long_at(unsigned bits)
+{
+    return ((bits & ITEM_EXPIRES) ? 8u : 0u) + ((bits & ITEM_EXPLICIT_CAS) ? 8u : 0u);
+}
+
+static inline struct slice item_key(const struct item *item)
+{
+    return (struct slice){item->data + item_optional_bytes(item->bits), item->key_bytes};
+}
+
+static inline uint64_t item_value_bytes(const struct item *item)
+{
+    uint32_t bytes;
+
+    if (!(item->bits & ITEM_LONG))
+        return item->value_bytes_short;
+    memcpy(&bytes, item->data + item_long_at(item->bits), sizeof bytes);
+    return bytes;
+}
+
+/* The value; writable until the item is stored. */
+static inline unsigned char *item_value(struct item *item)
+{
+    return item->data + item_optional_bytes(item->bits) + item->key_bytes;
+}
+
+static inline struct slice item_value_slice(const struct item *item)
+{
+    return (struct slice){item->data + item_optional_bytes(item->bits) + item->key_bytes,
+                          (size_t)item_value_bytes(item)};
+}
 
 #endif

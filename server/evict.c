@@ -1,0 +1,250 @@
+/* What has to go when memory is short.
+ *
+ * S3-FIFO (Yang et al., SOSP 2023), per stripe:
+ *
+ *      new key ----> SMALL (a tenth) ---- used twice ----> MAIN <---- used: again, with one use less
+ *                      |                                     |
+ *                      | not used                            | not used
+ *                      v                                     v
+ *                    GHOST ---- comes back: to MAIN         gone
+ *
+ * Before a living item goes, dead ones do: see hunt_dead() in sweep.c.
+ *
+ * 1. Each item has at least one entry in the queue that `in_main` names.
+ * 2. Entries beyond the items are stale; queue_tidy() keeps those below about a quarter.  An entry
+ *    can look alive because its key was deleted and stored again: such doubles are told by the
+ *    item's `tidied` bit, which each round of tidying turns over.  The older entry stays. */
+#include "ring/key_hash.h"
+#include "server/clock.h"
+#include "server/stripe.h"
+#include <assert.h>
+
+/* How much of the stripe the small queue may take before main is evicted from. */
+#define SMALL_DIVISOR 10
+/* Uses in the small queue that earn a place in main. */
+#define PROMOTE_USES 2
+
+/* How far ahead of an eviction the index line and the item are fetched. */
+#define AHEAD_BUCKET 8
+#define AHEAD_ITEM   4
+
+/* Items that one call evicts before it lets others have the lock. */
+#define EVICTIONS_PER_LOCK 64
+
+/* An entry may go stale this often before a chunk is tidied. */
+#define TIDY_EVERY 16
+
+struct tidying {
+    struct stripe *stripe;
+    unsigned queue;
+};
+
+bool queue_item(struct stripe *stripe, uint64_t hash, struct item *item)
+{
+    item->tidied = !stripe->tidy_round[item->in_main];
+    return queue_push(&stripe->queues[item->in_main], (uint32_t)hash);
+}
+
+/* Whether the entry is the first of this round that leads to its item. */
+static bool is_first_of_item(void *context, uint32_t entry)
+{
+    const struct tidying *tidying = context;
+    struct stripe *stripe = tidying->stripe;
+    const bool round = stripe->tidy_round[tidying->queue];
+    struct index_place place;
+    uint64_t hash;
+    struct item *item =
+        index_find_queued(&stripe->index, entry, tidying->queue == QUEUE_MAIN, &hash, &place);
+
+    if (item == NULL || item->tidied == round)
+        return false;
+    item->tidied = round;
+    return true;
+}
+
+static bool needs_tidying(const struct stripe *stripe, unsigned queue)
+{
+    const uint64_t items = stripe->queue_items[queue];
+
+    return stripe->queues[queue].entries > items + items / 4 + 256;
+}
+
+void queue_entry_went_stale(struct stripe *stripe)
+{
+    if (++stripe->tidy_debt < TIDY_EVERY)
+        return;
+    stripe->tidy_debt = 0;
+    for (unsigned queue = 0; queue < QUEUE_COUNT; queue++) {
+        struct tidying tidying = {.stripe = stripe, .queue = queue};
+        /* A round that has begun is finished, or two keys of one bit could be mixed up. */
+        if (!needs_tidying(stripe, queue) && stripe->queues[queue].tidy == 0)
+            continue;
+        if (queue_tidy(&stripe->queues[queue], is_first_of_item, &tidying))
+            stripe->tidy_round[queue] = !stripe->tidy_round[queue];
+    }
+}
+
+/* Fetches what the evictions after this one will touch. */
+static void look_ahead(const struct stripe *stripe, unsigned queue)
+{
+    const struct queue *from = &stripe->queues[queue];
+    uint32_t entry;
+
+    if (queue_peek(from, AHEAD_BUCKET, &entry))
+        index_prefetch(&stripe->index, entry);
+    if (queue_peek(from, AHEAD_ITEM, &entry))
+        index_prefetch_items(&stripe->index, entry);
+}
+
+static void count_eviction(struct stripe *stripe, const struct item *item)
+{
+    struct stripe_counters *counters = &stripe->counters;
+    const uint32_t now_s = clock_relative_s(clock_now_ms());
+
+    counters->evictions++;
+    counters->evicted_unfetched += !item->was_fetched;
+    counters->evicted_active += item->was_fetched && now_s - item->accessed_s < 60;
+    counters->evicted_nonzero += item_expiry_ms(item) != 0;
+    counters->evicted_age_s = now_s > item->accessed_s ? now_s - item->accessed_s : 0;
+}
+
+static uint64_t evict(struct stripe *stripe, struct index_place place, struct item *item)
+{
+    count_eviction(stripe, item);
+    return stripe_drop(stripe, place, item, LEAVE_EVICTED);
+}
+
+/* Moves the item to the end of a queue; when that has no memory for its entry, the item goes. */
+static uint64_t requeue(struct stripe *stripe, uint64_t hash, struct index_place place,
+                        struct item *item, unsigned queue, unsigned frequency)
+{
+    stripe_count(stripe, item, -1);
+    item->in_main = queue == QUEUE_MAIN;
+    item->frequency = frequency & 3;
+    stripe_count(stripe, item, 1);
+    return queue_item(stripe, hash, item) ? 0 : evict(stripe, place, item);
+}
+
+/* Deals with the oldest entry of the small queue.  Returns the bytes freed. */
+static uint64_t step_small(struct stripe *stripe, uint32_t entry)
+{
+    struct index_place place;
+    uint64_t hash;
+    struct item *item = index_find_queued(&stripe->index, entry, false, &hash, &place);
+
+    if (item == NULL)
+        return 0;
+    if (item->frequency >= PROMOTE_USES) {
+        stripe->counters.promoted++;
+        return requeue(stripe, hash, place, item, QUEUE_MAIN, 0);
+    }
+    ghost_add(&stripe->ghost, hash);
+    return evict(stripe, place, item);
+}
+
+static uint64_t step_main(struct stripe *stripe, uint32_t entry)
+{
+    struct index_place place;
+    uint64_t hash;
+    struct item *item = index_find_queued(&stripe->index, entry, true, &hash, &place);
+
+    if (item == NULL)
+        return 0;
+    if (item->frequency > 0)
+        return requeue(stripe, hash, place, item, QUEUE_MAIN, item->frequency - 1u);
+    return evict(stripe, place, item);
+}
+
+static unsigned queue_to_evict_from(const struct stripe *stripe)
+{
+    const uint64_t small = stripe->queue_bytes[QUEUE_SMALL];
+    const uint64_t all = small + stripe->queue_bytes[QUEUE_MAIN];
+
+    if (stripe->queue_items[QUEUE_MAIN] == 0)
+        return QUEUE_SMALL;
+    return small * SMALL_DIVISOR >= all && stripe->queue_items[QUEUE_SMALL] > 0 ? QUEUE_SMALL
+                                                                               : QUEUE_MAIN;
+}
+
+/* Evicts one item.  Returns its bytes, or 0 if there is none. */
+static uint64_t evict_one(struct stripe *stripe)
+{
+    while (stripe->index.item_count > 0) {
+        const unsigned queue = queue_to_evict_from(stripe);
+        uint32_t entry;
+        uint64_t freed;
+        const bool is_there = queue_pop(&stripe->queues[queue], &entry);
+
+        assert(is_there); /* 1 */
+        look_ahead(stripe, queue);
+        freed = queue == QUEUE_SMALL ? step_small(stripe, entry) : step_main(stripe, entry);
+        if (freed > 0)
+            return freed;
+    }
+    return 0;
+}
+
+uint64_t stripe_make_room(struct stripe *stripe, uint64_t wanted, bool evicts, uint64_t now_ms)
+{
+    uint64_t checked = 0;
+    uint64_t freed = 0;
+
+    if (now_ms >= stripe->hunt.earliest_ms)
+        freed = hunt_dead(stripe, stripe->hunt.patience, wanted, now_ms, &checked);
+    for (unsigned i = 0; evicts && freed < wanted && i < EVICTIONS_PER_LOCK; i++) {
+        const uint64_t more = evict_one(stripe);
+        if (more == 0)
+            break;
+        freed += more;
+    }
+    return freed;
+}
+
+/* Which stripe to free memory in: the item's own, unless it has much less than others; then the
+ * fullest of four. */
+static struct stripe *choose_victim(struct store *store, uint64_t hash)
+{
+    struct stripe *own = &store->stripes[hash >> store->stripe_shift];
+    const uint64_t average = pages_resident_bytes(&store->memory->pages) / store->stripe_count;
+    uint64_t most = atomic_load_explicit(&own->bytes, memory_order_relaxed);
+
+    if (most * 2 >= average)
+        return own;
+    for (unsigned i = 0; i < 4; i++) {
+        const uint32_t number =
+            atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed);
+        struct stripe *other = &store->stripes[(number * 0x9e3779b1u) % store->stripe_count];
+        const uint64_t bytes = atomic_load_explicit(&other->bytes, memory_order_relaxed);
+        if (bytes > most) {
+            most = bytes;
+            own = other;
+        }
+    }
+    return own;
+}
+
+static uint64_t make_room_in(struct store *store, struct stripe *stripe, uint64_t wanted,
+                             uint64_t now_ms)
+{
+    uint64_t freed;
+
+    pthread_mutex_lock(&stripe->lock);
+    freed = stripe_make_room(stripe, wanted, store->options.evicts, now_ms);
+    pthread_mutex_unlock(&stripe->lock);
+    return freed;
+}
+
+bool store_make_room(struct store *store, uint64_t hash, uint64_t wanted, uint64_t now_ms)
+{
+    const uint32_t first = atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed);
+
+    if (store_is_sparse(store) && store_compact(store))
+        return true;
+    if (make_room_in(store, choose_victim(store, hash), wanted, now_ms) > 0)
+        return true;
+    for (unsigned i = 0; i < store->stripe_count; i++)
+        if (make_room_in(store, &store->stripes[(first + i) % store->stripe_count], wanted,
+                         now_ms) > 0)
+            return true;
+    return store_compact(store);
+}

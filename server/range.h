@@ -1,0 +1,35 @@
+/* A range of addresses, reserved once and taken into use from its start as it is needed.
+ *
+ * What lies in it never moves, and what was once committed stays readable for good, so that a
+ * thread without the lock may look at it (or prefetch it) at any time.
+ *
+ * Threads: range_commit() from any; the rest while nobody else uses the range. */
+#ifndef SERVER_RANGE_H
+#define SERVER_RANGE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Who may touch which field:
+ *   [I] never changes after range_init    [L] only under `lock`, read by anyone */
+struct range {
+    unsigned char *base;              /* [I] aligned to 2 MB */
+    uint64_t reserved_bytes;          /* [I] */
+    _Atomic uint64_t committed_bytes; /* [L] */
+    void *mapping;                    /* [I] what was mapped, alignment included */
+    uint64_t mapping_bytes;           /* [I] */
+    pthread_mutex_t lock;
+};
+
+/* Reserves `bytes`; nothing is resident yet.  With `is_huge` the system is asked for huge pages
+ * behind the first 2 MB.  Returns false when there are no such addresses. */
+bool range_init(struct range *, uint64_t bytes, bool is_huge);
+void range_deinit(struct range *);
+
+/* Makes the first `end_bytes` usable.  Returns false when the reservation ends before, or the
+ * system refuses. */
+bool range_commit(struct range *, uint64_t end_bytes);
+
+#endif

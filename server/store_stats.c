@@ -1,0 +1,151 @@
+/* Looking at the whole store: counters, sizes, and a walk over all items. */
+#include "server/clock.h"
+#include "server/stripe.h"
+#include <assert.h>
+#include <stdlib.h>
+
+#define WALK_BUCKETS 16
+#define WALK_ITEMS   64 /* of one chain */
+
+#define SIZE_STEP_BYTES 32
+#define SIZE_STEPS_MAX  (1u << 16) /* what is larger is counted with the last */
+
+uint64_t store_walk(struct store *store, uint64_t cursor, uint64_t now_ms,
+                    void (*visit)(void *context, const struct item *), void *context)
+{
+    const unsigned number = (unsigned)(cursor >> 32);
+    uint32_t bucket = (uint32_t)cursor;
+    struct stripe *stripe;
+    bool is_done;
+
+    assert(number < store->stripe_count);
+    stripe = &store->stripes[number];
+    pthread_mutex_lock(&stripe->lock);
+    for (unsigned i = 0; i < WALK_BUCKETS && bucket < index_bucket_count(&stripe->index);
+         i++, bucket++) {
+        struct item *items[WALK_ITEMS];
+        const unsigned count = index_bucket_items(&stripe->index, bucket, items, WALK_ITEMS);
+
+        index_prefetch_bucket(&stripe->index, bucket + 1);
+        for (unsigned item = 0; item < count && item < WALK_ITEMS; item++)
+            if (!stripe_is_dead(stripe, items[item], now_ms))
+                visit(context, items[item]);
+    }
+    is_done = bucket >= index_bucket_count(&stripe->index);
+    pthread_mutex_unlock(&stripe->lock);
+    if (!is_done)
+        return (uint64_t)number << 32 | bucket;
+    return number + 1 < store->stripe_count ? (uint64_t)(number + 1) << 32 : 0;
+}
+
+static void add_counters(struct store_stats *stats, const struct stripe_counters *counters)
+{
+    stats->items_total += counters->items_total;
+    stats->evictions += counters->evictions;
+    stats->evicted_unfetched += counters->evicted_unfetched;
+    stats->evicted_active += counters->evicted_active;
+    stats->evicted_nonzero += counters->evicted_nonzero;
+    if (counters->evicted_age_s > stats->evicted_age_s)
+        stats->evicted_age_s = counters->evicted_age_s;
+    stats->reclaimed += counters->reclaimed;
+    stats->expired_unfetched += counters->expired_unfetched;
+    stats->swept += counters->swept;
+    stats->swept_checked += counters->swept_checked;
+    stats->get_expired += counters->get_expired;
+    stats->get_flushed += counters->get_flushed;
+    stats->ghost_hits += counters->ghost_hits;
+    stats->promoted += counters->promoted;
+}
+
+/* How long ago the item next in that queue was used last. */
+static uint64_t oldest_age_s(const struct stripe *stripe, unsigned queue, uint64_t now_ms)
+{
+    const uint32_t now_s = clock_relative_s(now_ms);
+    struct index_place place;
+    const struct item *item;
+    uint64_t hash;
+    uint32_t entry;
+
+    if (!queue_peek(&stripe->queues[queue], 0, &entry))
+        return 0;
+    item = index_find_queued(&stripe->index, entry, queue == QUEUE_MAIN, &hash, &place);
+    return item == NULL || item->accessed_s > now_s ? 0 : now_s - item->accessed_s;
+}
+
+static void add_stripe(struct store_stats *stats, const struct stripe *stripe, uint64_t now_ms)
+{
+    add_counters(stats, &stripe->counters);
+    stats->items += stripe->index.item_count;
+    stats->bytes += atomic_load_explicit(&stripe->bytes, memory_order_relaxed);
+    stats->bytes_requested += stripe->bytes_requested;
+    stats->index_buckets += index_bucket_count(&stripe->index);
+    stats->index_bytes +=
+        (index_bucket_count(&stripe->index) + (uint64_t)stripe->index.overflow_count) * 64;
+    stats->small_items += stripe->queue_items[QUEUE_SMALL];
+    stats->main_items += stripe->queue_items[QUEUE_MAIN];
+    for (unsigned queue = 0; queue < QUEUE_COUNT; queue++) {
+        const uint64_t age_s = oldest_age_s(stripe, queue, now_ms);
+        if (age_s > stats->oldest_age_s)
+            stats->oldest_age_s = age_s;
+    }
+}
+
+void store_stats(struct store *store, struct store_stats *stats)
+{
+    const uint64_t now_ms = clock_now_ms();
+
+    *stats = (struct store_stats){0};
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        struct stripe *stripe = &store->stripes[i];
+
+        pthread_mutex_lock(&stripe->lock);
+        add_stripe(stats, stripe, now_ms);
+        pthread_mutex_unlock(&stripe->lock);
+    }
+    stats->limit_bytes = atomic_load(&store->limit_bytes);
+    stats->resident_bytes = memory_held_bytes(store->memory);
+    stats->out_of_memory = atomic_load(&store->out_of_memory);
+    if (stats->resident_bytes > stats->bytes + stats->index_bytes)
+        stats->overhead_bytes = stats->resident_bytes - stats->bytes - stats->index_bytes;
+}
+
+void store_stats_reset(struct store *store)
+{
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        struct stripe *stripe = &store->stripes[i];
+
+        pthread_mutex_lock(&stripe->lock);
+        stripe->counters = (struct stripe_counters){0};
+        pthread_mutex_unlock(&stripe->lock);
+    }
+    atomic_store(&store->out_of_memory, 0);
+}
+
+struct sizes {
+    uint64_t items[SIZE_STEPS_MAX];
+};
+
+static void count_size(void *context, const struct item *item)
+{
+    struct sizes *sizes = context;
+    const uint64_t step = (item_bytes(item) + SIZE_STEP_BYTES - 1) / SIZE_STEP_BYTES;
+
+    sizes->items[step < SIZE_STEPS_MAX ? step : SIZE_STEPS_MAX - 1]++;
+}
+
+void store_sizes(struct store *store, void (*visit)(void *context, uint64_t bytes, uint64_t items),
+                 void *context)
+{
+    struct sizes *sizes = calloc(1, sizeof *sizes);
+    uint64_t cursor = 0;
+
+    if (sizes == NULL)
+        return;
+    do
+        cursor = store_walk(store, cursor, clock_now_ms(), count_size, sizes);
+    while (cursor != 0);
+    for (uint64_t step = 0; step < SIZE_STEPS_MAX; step++)
+        if (sizes->items[step] > 0)
+            visit(context, step * SIZE_STEP_BYTES, sizes->items[step]);
+    free(sizes);
+}

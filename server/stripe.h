@@ -1,0 +1,117 @@
+/* One stripe of the store, as the files that implement it see it: store.c (one key), evict.c (what
+ * has to go), sweep.c (what is dead), compact.c (where things lie). */
+#ifndef SERVER_STRIPE_H
+#define SERVER_STRIPE_H
+
+#include "ring/hlc.h"
+#include "server/ghost.h"
+#include "server/index.h"
+#include "server/queue.h"
+#include "server/store.h"
+
+/* The two queues of S3-FIFO; an item's `in_main` is its queue. */
+enum { QUEUE_SMALL, QUEUE_MAIN, QUEUE_COUNT };
+
+struct stripe_counters {
+    uint64_t items_total;
+    uint64_t evictions, evicted_unfetched, evicted_active, evicted_nonzero, evicted_age_s;
+    uint64_t reclaimed, expired_unfetched, swept, swept_checked;
+    uint64_t get_expired, get_flushed;
+    uint64_t ghost_hits, promoted;
+};
+
+/* Looking for dead items, bucket after bucket.  No living item of the stripe expires before
+ * `earliest_ms`; while now is before it there is nothing to find. */
+struct hunt {
+    uint64_t earliest_ms;
+    uint64_t next_earliest_ms; /* what `earliest_ms` becomes when this round is through */
+    uint32_t bucket;           /* the next to look at */
+    uint32_t patience;         /* buckets an eviction may look through: less when little is found */
+};
+
+/* Who may touch which field:
+ *   [I] never changes    [S] under the stripe's lock    [R] likewise, read by anyone */
+struct stripe {
+    pthread_mutex_t lock;
+    struct store *store;                  /* [I] */
+    struct index index;                   /* [S], see there */
+    struct ghost ghost;                   /* [S], see there */
+    struct queue queues[QUEUE_COUNT];     /* [S] */
+    uint64_t queue_items[QUEUE_COUNT];    /* [S] */
+    uint64_t queue_bytes[QUEUE_COUNT];    /* [S] as allocated */
+    _Atomic uint64_t bytes;               /* [R] of both queues */
+    uint64_t bytes_requested;             /* [S] before rounding */
+    struct hlc_clock clock;               /* [S] */
+    hlc_time flushed;                     /* [S] what is not newer is gone */
+    struct hunt hunt;                     /* [S] but for: */
+    _Atomic uint64_t hunt_from_ms;        /* [R] copy of hunt.earliest_ms, for the sweep */
+    unsigned tidy_debt;                   /* [S] entries gone stale since the last tidying */
+    bool tidy_round[QUEUE_COUNT];         /* [S] */
+    struct stripe_counters counters;      /* [S] */
+} __attribute__((aligned(64)));
+
+/* Who may touch which field:
+ *   [I] never changes after store_new    [A] anyone, atomically    [W] only who calls store_sweep */
+struct store {
+    struct store_options options;         /* [I] */
+    struct memory *memory;                /* [I] */
+    struct index_space index_space;       /* [I] */
+    struct ghost_space ghost_space;       /* [I] */
+    struct stripe *stripes;               /* [I] */
+    unsigned stripe_count, stripe_shift;  /* [I] */
+    _Atomic uint64_t limit_bytes;         /* [A] */
+    _Atomic uint64_t out_of_memory;       /* [A] */
+    _Atomic uint32_t next_victim;         /* [A] where a search through all stripes starts */
+    unsigned sweep_stripe;                /* [W] */
+    uint64_t sweep_upkeep_ms;             /* [W] when memory was last looked after */
+    uint64_t process_bytes;               /* [W] resident beyond the cache, as charged */
+    int statm;                            /* [W] /proc/self/statm, or -1 */
+};
+
+/* Why an item leaves. */
+enum leave_reason { LEAVE_DELETED, LEAVE_EVICTED, LEAVE_DEAD };
+
+/* Whether the item is expired or flushed.  Lock held. */
+bool stripe_is_dead(const struct stripe *, const struct item *, uint64_t now_ms);
+
+/* Takes the item at that place out, counts it for the reason, and frees it.  Returns the bytes
+ * freed, as allocated.  Lock held. */
+uint64_t stripe_drop(struct stripe *, struct index_place, struct item *, enum leave_reason);
+
+/* Counts an item of `bytes` that came to its queue (`sign` 1) or left it (-1).  Lock held. */
+void stripe_count(struct stripe *, const struct item *, int sign);
+
+/* An expiry was set: the hunt must not miss it.  Lock held. */
+void hunt_expect(struct stripe *, uint64_t expiry_ms);
+
+/* Starts the hunt anew, as after a flush.  Lock held. */
+void hunt_restart(struct stripe *);
+
+/* Looks through up to `buckets` buckets for dead items and drops them, until `wanted` bytes are
+ * free.  Returns the bytes freed; adds the items looked at to `checked`.  Lock held. */
+uint64_t hunt_dead(struct stripe *, unsigned buckets, uint64_t wanted, uint64_t now_ms,
+                   uint64_t *checked);
+
+/* Frees about `wanted` bytes of this stripe: dead items first, then by S3-FIFO if `evicts`.
+ * Returns the bytes freed, 0 if there was nothing.  Lock held. */
+uint64_t stripe_make_room(struct stripe *, uint64_t wanted, bool evicts, uint64_t now_ms);
+
+/* Frees about `wanted` bytes for an item of that hash, by compaction or eviction, from its stripe
+ * or a fuller one.  False when nothing can be freed.  No lock held. */
+bool store_make_room(struct store *, uint64_t hash, uint64_t wanted, uint64_t now_ms);
+
+/* An item has left its queue without its entry: the queue is tidied when it has too many of those.
+ * Lock held. */
+void queue_entry_went_stale(struct stripe *);
+
+/* Puts an entry for the item into its queue.  Lock held. */
+bool queue_item(struct stripe *, uint64_t hash, struct item *);
+
+/* Empties one sparse slab by moving its items.  Returns whether that freed its memory.  No lock
+ * held. */
+bool store_compact(struct store *);
+/* Whether compaction is worth more than eviction: too many slots are free in sizes that nobody
+ * asks for. */
+bool store_is_sparse(const struct store *);
+
+#endif
