@@ -46,27 +46,27 @@ static void remove_watcher(unsigned at)
     note_kinds();
 }
 
-/* Appends to one watcher; false if it is gone. */
+/* Appends to one watcher, with a note of what it missed before; false if it is gone. */
 static bool send_line(struct watcher *watcher, struct slice line)
 {
-    char note[48];
+    char noted[sizeof "skipped=\n" + 20 + LINE_BYTES_MAX + 80];
+    enum stream_append_result result;
     int note_bytes;
-    enum stream_append_result result = STREAM_APPENDED;
 
     if (watcher->skipped != 0) {
-        note_bytes = snprintf(note, sizeof note, "skipped=%" PRIu64 "\n", watcher->skipped);
-        result = stream_append(watcher->stream,
-                               (struct slice){ (unsigned char *)note, (size_t)note_bytes });
-        if (result == STREAM_APPENDED)
-            watcher->skipped = 0;
+        note_bytes = snprintf(noted, sizeof noted, "skipped=%" PRIu64 "\n", watcher->skipped);
+        assert(note_bytes > 0);
+        assert((size_t)note_bytes + line.size <= sizeof noted);
+        memcpy(noted + note_bytes, line.bytes, line.size);
+        line = (struct slice){ (unsigned char *)noted, (size_t)note_bytes + line.size };
     }
-    if (result == STREAM_APPENDED)
-        result = stream_append(watcher->stream, line);
-    if (result == STREAM_FULL) {
+    result = stream_append(watcher->stream, line);
+    if (result == STREAM_APPENDED) {
+        watcher->skipped = 0;
+        counts.sent++;
+    } else if (result == STREAM_FULL) {
         watcher->skipped++;
         counts.skipped++;
-    } else if (result == STREAM_APPENDED) {
-        counts.sent++;
     }
     return result != STREAM_CLOSED;
 }
