@@ -120,9 +120,11 @@ suite_clang() {
 }
 
 suite_fuzz() {
-    tests/fuzz/run.sh | tee build/test-logs/fuzz.out
-    local code=${PIPESTATUS[0]}
-    count_summary build/test-logs/fuzz.out
+    local out=build/test-logs/fuzz.out code
+    tests/fuzz/run.sh "$FUZZ_SECONDS" "$sources/build/fuzz" 2>&1 | tee $out
+    code=${PIPESTATUS[0]}
+    failed=$(grep -c '^fuzz_[a-z]* FAILED' $out)
+    passed=$(($(grep -c '^fuzz_[a-z]*: [0-9]* s$' $out) - failed))
     return "$code"
 }
 
