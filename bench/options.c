@@ -295,7 +295,7 @@ static bool options_fit_together(const struct options *options)
 {
     /* one-hit keys lie above all others, as many as there may be requests */
     const bool has_onehits = options->popularity.kind == POPULARITY_ONEHIT;
-    const uint64_t last_key = options->first_key + options->keys * (has_onehits ? 1000 : 1);
+    const uint64_t last_key = options->first_key + options->keys * (has_onehits ? 1000 : 1) - 1;
     if (digits_of(last_key) + 1 > options->keyspace.key_bytes) {
         fprintf(stderr, "ringbench: keys up to number %llu need --key-bytes %u or more\n",
                 (unsigned long long)last_key, digits_of(last_key) + 1);
