@@ -133,7 +133,8 @@ static bool accept_one(const struct listener *listener)
     int fd = accept4(listener->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         take_in(listener, fd, (const struct sockaddr *)&peer);
-        return true;
+        /* When full, go on only if the loop says that somebody else waits. */
+        return settings.maxconns_fast || !is_full();
     }
     switch (errno) {
     case EMFILE:

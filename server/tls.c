@@ -13,6 +13,7 @@
 struct tls_session {
     SSL *ssl;
     struct counters *counters;
+    bool is_established; /* the handshake is over; OpenSSL forgets that when something breaks */
     bool has_pending; /* the last receive filled its buffer, and there is more */
 };
 
@@ -200,9 +201,15 @@ struct tls_session *tls_session_new(int fd, enum listen_tls listen, struct count
     return session;
 }
 
+static void begin_call(struct tls_session *session)
+{
+    session->is_established |= SSL_is_init_finished(session->ssl) != 0;
+    ERR_clear_error(); /* else SSL_get_error() looks at what another session left */
+}
+
 void tls_session_free(struct tls_session *session)
 {
-    ERR_clear_error();
+    begin_call(session);
     if (SSL_is_init_finished(session->ssl))
         (void)SSL_shutdown(session->ssl); /* says good-bye, and does not wait for an answer */
     SSL_free(session->ssl);
@@ -221,7 +228,7 @@ static ssize_t on_failure(struct tls_session *session, int result)
     case SSL_ERROR_ZERO_RETURN: return 0;
     default: break;
     }
-    bool is_handshake = !SSL_is_init_finished(session->ssl);
+    bool is_handshake = !session->is_established;
     if (is_handshake)
         counter_add(&session->counters->ssl_handshake_errors, 1);
     else if (error == SSL_ERROR_SSL)
@@ -238,7 +245,7 @@ ssize_t tls_receive(struct tls_session *session, void *bytes, size_t size)
     size_t received = 0;
 
     session->has_pending = false;
-    ERR_clear_error();
+    begin_call(session);
     while (received < size) {
         size_t part;
         int result = SSL_read_ex(session->ssl, (char *)bytes + received, size - received, &part);
@@ -258,7 +265,7 @@ ssize_t tls_send(struct tls_session *session, const void *bytes, size_t size)
     size_t sent;
 
     assert(size > 0);
-    ERR_clear_error();
+    begin_call(session);
     int result = SSL_write_ex(session->ssl, bytes, size, &sent);
     if (result == 1)
         return (ssize_t)sent;
