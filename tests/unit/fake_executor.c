@@ -1,28 +1,22 @@
 #include "tests/unit/fake_executor.h"
 #include "protocol/reply.h"
-#include "server/clock.h"
 #include "server/execute.h"
 #include "server/item.h"
 #include "server/store.h"
 #include "server/stream.h"
 #include "server/watch.h"
 #include "server/worker.h"
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct fake_counts fake_counts;
-_Atomic uint64_t fake_clock_ahead_ms;
 _Atomic unsigned watch_kinds;
 
-/* Our own idea of an item: the header of the real one is not used. */
+/* Before each item in memory. */
 struct fake_item {
-    atomic_uint references;
-    unsigned key_bytes;
-    size_t value_bytes;
+    alignas(16) atomic_uint references;
     struct fake_item *next;
-    unsigned char key[KEY_BYTES_MAX];
-    unsigned char value[];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -31,55 +25,56 @@ static _Atomic(struct stream *) last_stream;
 
 /* ---- items ---- */
 
-static struct fake_item *fake_item_new(struct slice key, size_t value_bytes)
+static struct item *item_of(struct fake_item *fake)
 {
-    struct fake_item *item = calloc(1, sizeof *item + value_bytes);
-    assert(item != NULL);
-    item->references = 1;
-    item->value_bytes = value_bytes;
-    item->key_bytes = (unsigned)key.size;
-    memcpy(item->key, key.bytes, key.size);
+    return (struct item *)(void *)(fake + 1);
+}
+
+static struct fake_item *fake_of(struct item *item)
+{
+    return (struct fake_item *)(void *)item - 1;
+}
+
+static struct item *fake_item_new(struct slice key, size_t value_bytes)
+{
+    struct item_spec spec = { .key = key, .value_bytes = value_bytes };
+    struct fake_item *fake = calloc(1, sizeof *fake + item_bytes_of_spec(&spec));
+    assert(fake != NULL);
+    fake->references = 1;
+    item_init(item_of(fake), &spec, 0);
     atomic_fetch_add(&fake_counts.items, 1);
-    return item;
+    return item_of(fake);
 }
 
 void item_unref(struct store *store, struct item *item)
 {
-    struct fake_item *fake = (struct fake_item *)(void *)item;
-
     (void)store;
-    if (atomic_fetch_sub(&fake->references, 1) > 1)
+    if (atomic_fetch_sub(&fake_of(item)->references, 1) > 1)
         return;
     atomic_fetch_sub(&fake_counts.items, 1);
-    free(fake);
-}
-
-unsigned char *item_value(struct item *item)
-{
-    return ((struct fake_item *)(void *)item)->value;
+    free(fake_of(item));
 }
 
 static struct fake_item **find(struct slice key)
 {
     struct fake_item **link = &items;
-    while (*link != NULL &&
-           !slice_equal((struct slice){ (*link)->key, (*link)->key_bytes }, key))
+    while (*link != NULL && !slice_equal(item_key(item_of(*link)), key))
         link = &(*link)->next;
     return link;
 }
 
-static void put(struct fake_item *item)
+static void put(struct item *item)
 {
     pthread_mutex_lock(&lock);
-    struct fake_item **link = find((struct slice){ item->key, item->key_bytes });
+    struct fake_item **link = find(item_key(item));
     struct fake_item *old = *link;
     if (old != NULL)
         *link = old->next;
-    item->next = items;
-    items = item;
+    fake_of(item)->next = items;
+    items = fake_of(item);
     pthread_mutex_unlock(&lock);
     if (old != NULL)
-        item_unref(NULL, (struct item *)(void *)old);
+        item_unref(NULL, item_of(old));
 }
 
 void fake_reset(void)
@@ -89,9 +84,9 @@ void fake_reset(void)
     if (stream != NULL)
         stream_unref(stream);
     while (items != NULL) {
-        struct fake_item *item = items;
-        items = item->next;
-        item_unref(NULL, (struct item *)(void *)item);
+        struct fake_item *fake = items;
+        items = fake->next;
+        item_unref(NULL, item_of(fake));
     }
 }
 
@@ -107,20 +102,20 @@ static void get(const struct operation *operation, struct output *output)
     char head[512];
 
     pthread_mutex_lock(&lock);
-    struct fake_item *item = *find(operation->key);
-    if (item != NULL)
-        atomic_fetch_add(&item->references, 1);
+    struct fake_item *fake = *find(operation->key);
+    if (fake != NULL)
+        atomic_fetch_add(&fake->references, 1);
     pthread_mutex_unlock(&lock);
-    if (item != NULL) {
-        int size = snprintf(head, sizeof head, "VALUE %.*s 0 %zu\r\n", (int)item->key_bytes,
-                            item->key, item->value_bytes);
+    if (fake != NULL) {
+        struct slice value = item_value_slice(item_of(fake));
+        int size = snprintf(head, sizeof head, "VALUE %.*s 0 %zu\r\n", (int)operation->key.size,
+                            operation->key.bytes, value.size);
         output_append(output, (struct slice){ (unsigned char *)head, (size_t)size });
-        struct slice value = { item->value, item->value_bytes };
-        if (item->value_bytes >= ITEM_LONG_VALUE_BYTES) {
-            output_append_value(output, (struct item *)(void *)item, value);
+        if (value.size >= ITEM_LONG_VALUE_BYTES) {
+            output_append_value(output, item_of(fake), value);
         } else {
             output_append(output, value);
-            item_unref(NULL, (struct item *)(void *)item);
+            item_unref(NULL, item_of(fake));
         }
         say(output, "\r\n");
     }
@@ -136,9 +131,9 @@ static void store(struct connection *connection, const struct operation *operati
         say(output, "STORED\r\n");
         return;
     }
-    struct fake_item *item = fake_item_new(operation->key, operation->value.size);
+    struct item *item = fake_item_new(operation->key, operation->value.size);
     if (operation->value.size > 0)
-        memcpy(item->value, operation->value.bytes, operation->value.size);
+        memcpy(item_value(item), operation->value.bytes, operation->value.size);
     put(item);
     say(output, operation->protocol == PROTOCOL_META ? "HD\r\n" : "STORED\r\n");
 }
@@ -241,7 +236,7 @@ struct item *execute_store_begin(struct worker *worker, struct connection *conne
     (void)worker;
     (void)connection;
     if (operation->value.size <= FAKE_VALUE_BYTES_MAX)
-        return (struct item *)(void *)fake_item_new(operation->key, operation->value.size);
+        return fake_item_new(operation->key, operation->value.size);
     say(output, "SERVER_ERROR object too large for cache\r\n");
     return NULL;
 }
@@ -250,8 +245,6 @@ void execute_store_finish(struct worker *worker, struct connection *connection,
                           struct operation *operation, struct item *item, bool ends_well,
                           struct output *output)
 {
-    struct fake_item *fake = (struct fake_item *)(void *)item;
-
     (void)worker;
     (void)connection;
     atomic_fetch_add(&fake_counts.operations, 1);
@@ -261,8 +254,8 @@ void execute_store_finish(struct worker *worker, struct connection *connection,
         return;
     }
     /* The slices of the operation have to be as they were at the beginning. */
-    assert(slice_equal(operation->key, (struct slice){ fake->key, fake->key_bytes }));
-    put(fake);
+    assert(slice_equal(operation->key, item_key(item)));
+    put(item);
     if (operation->protocol == PROTOCOL_META) {
         say(output, "HD ");
         output_append(output, operation->meta_flags);
@@ -289,18 +282,6 @@ void store_thread_init(struct store *store)
 void store_thread_deinit(struct store *store)
 {
     (void)store;
-}
-
-void clock_init(void)
-{
-}
-
-uint64_t clock_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + fake_clock_ahead_ms;
 }
 
 void watch_connection_new(const struct connection *connection)

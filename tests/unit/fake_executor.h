@@ -24,9 +24,6 @@ extern struct fake_counts fake_counts;
 /* The stream of the last client that said `watch`, with a reference for the test. */
 struct stream *fake_take_stream(void);
 
-/* What clock_now_ms() says, plus this. */
-extern _Atomic uint64_t fake_clock_ahead_ms;
-
 /* Empties the list of keys. */
 void fake_reset(void);
 

@@ -1,5 +1,6 @@
 /* Connections of a real worker, over socket pairs, with a fake executor. */
 #include "server/connection.h"
+#include "server/clock.h"
 #include "server/stream.h"
 #include "server/worker.h"
 #include "tests/unit/client.h"
@@ -21,7 +22,7 @@ static int set_up(void **state)
     listener = (struct listener){ .transport = TRANSPORT_TCP,
                                   .protocol = LISTEN_NEGOTIATING,
                                   .tls = LISTEN_TLS_OFF };
-    fake_clock_ahead_ms = 0;
+    clock_init();
     memset(&fake_counts, 0, sizeof fake_counts);
     return 0;
 }
@@ -468,10 +469,10 @@ static void idle_clients_are_closed_and_busy_ones_are_not(void **state)
     int busy = client_attach(&listener);
     client_say(idle, "mn\r\n");
     client_expect(idle, "MN\r\n");
-    fake_clock_ahead_ms = 9000;
+    clock_advance_s(9);
     client_say(busy, "mn\r\n");
     client_expect(busy, "MN\r\n");
-    fake_clock_ahead_ms = 11000;
+    clock_advance_s(2);
     client_expect_end(idle);
     assert_int_equal(counter_get(&workers_get(0)->counters.idle_kicks), 1);
     client_say(busy, "mn\r\n");
@@ -612,7 +613,7 @@ static void connections_can_be_looked_at_from_another_thread(void **state)
     int fd = connect_one();
     client_say(fd, "mn\r\n");
     client_expect(fd, "MN\r\n");
-    fake_clock_ahead_ms = 7000;
+    clock_advance_s(7);
     client_wait_until(state_is(&seen, "conn_read"));
     assert_true(seen.fd >= 0);
     assert_in_range(seen.seconds_since_last_command, 6, 7);

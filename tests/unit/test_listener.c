@@ -1,5 +1,6 @@
 /* Listening sockets, with real workers and a fake executor. */
 #include "server/listener.h"
+#include "server/clock.h"
 #include "server/worker.h"
 #include "tests/unit/client.h"
 #include "tests/unit/fake_executor.h"
@@ -27,6 +28,7 @@ static int set_up(void **state)
 {
     (void)state;
     settings_init(&settings);
+    clock_init();
     settings.tcp_port = -1;
     settings.listen[0] = (struct listen_address){ .host = (char *)(uintptr_t)"127.0.0.1" };
     settings.listen_count = 1;

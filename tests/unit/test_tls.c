@@ -1,6 +1,7 @@
 /* TLS connections of a real worker, over socket pairs, with a fake executor and OpenSSL's own
  * client.  Certificates are made on the fly. */
 #include "server/tls.h"
+#include "server/clock.h"
 #include "server/worker.h"
 #include "tests/unit/client.h"
 #include "tests/unit/fake_executor.h"
@@ -50,6 +51,7 @@ static int set_up(void **state)
 {
     (void)state;
     settings_init(&settings);
+    clock_init();
     settings.tls.enabled = true;
     settings.tls.chain_file = chain_file;
     settings.tls.key_file = key_file;

@@ -1,5 +1,6 @@
 /* UDP, with a real worker and a fake executor. */
 #include "server/udp.h"
+#include "server/clock.h"
 #include "server/worker.h"
 #include "tests/unit/client.h"
 #include "tests/unit/fake_executor.h"
@@ -24,6 +25,7 @@ static int set_up(void **state)
 
     (void)state;
     settings_init(&settings);
+    clock_init();
     memset(&fake_counts, 0, sizeof fake_counts);
     assert_true(workers_start(NULL, 1));
     listener = (struct listener){ .transport = TRANSPORT_UDP, .tls = LISTEN_TLS_OFF };
