@@ -16,6 +16,7 @@
 enum flag_kind {
     FLAG_UNKNOWN,
     FLAG_PLAIN, /* has none; if there is one it is ignored */
+    FLAG_BARE,  /* must have none: ours, and memcached refuses "noreply" */
     FLAG_TIME,  /* int32_t, seconds */
     FLAG_U32,
     FLAG_U64,
@@ -62,14 +63,14 @@ static const struct meta_flag flags['z' - 'A' + 1] = {
     ['h' - 'A'] = {FLAG_PLAIN, MG, 0, OPERATION_WANTS_META},
     ['k' - 'A'] = {FLAG_PLAIN, 0, 0, 0},
     ['l' - 'A'] = {FLAG_PLAIN, MG, 0, OPERATION_WANTS_META},
-    ['n' - 'A'] = {FLAG_PLAIN, MG, 0, OPERATION_WANTS_COUNT},
+    ['n' - 'A'] = {FLAG_BARE, MG, 0, OPERATION_WANTS_COUNT},
     ['q' - 'A'] = {FLAG_PLAIN, ALL, 0, OPERATION_QUIET},
     ['s' - 'A'] = {FLAG_PLAIN, 0, 0, 0},
     ['t' - 'A'] = {FLAG_PLAIN, MG | MA, 0, OPERATION_WANTS_META},
     ['u' - 'A'] = {FLAG_PLAIN, MG, 0, OPERATION_KEEP_COLD},
     ['v' - 'A'] = {FLAG_PLAIN, MG | MA, 0, OPERATION_WANTS_VALUE},
     ['x' - 'A'] = {FLAG_PLAIN, MD, 0, OPERATION_DROP_VALUE},
-    ['y' - 'A'] = {FLAG_PLAIN, MG | MS, 0, OPERATION_WANTS_CONTEXT},
+    ['y' - 'A'] = {FLAG_BARE, MG | MS, 0, OPERATION_WANTS_CONTEXT},
 };
 
 static_assert(FIELD(recache_exptime) <= UINT8_MAX, "the offsets fit the table");
@@ -124,6 +125,7 @@ static bool take_argument(struct flag_walk *walk, const struct meta_flag *flag,
     switch ((enum flag_kind)flag->kind) {
     case FLAG_UNKNOWN: return fail(walk, REJECT_INVALID_FLAG);
     case FLAG_PLAIN: break;
+    case FLAG_BARE: return argument.size == 0 || fail(walk, REJECT_INVALID_FLAG);
     case FLAG_TIME:
         if (!number_parse_i32(argument, &seconds))
             return fail(walk, REJECT_BAD_TOKEN);

@@ -69,7 +69,7 @@ static const struct text_command commands[] = {
 static const struct text_command *find_command(struct slice word)
 {
     unsigned char padded[sizeof commands[0].name] = {0};
-    if (word.size >= sizeof padded)
+    if (word.size >= sizeof padded || word.size == 0 || word.bytes[word.size - 1] == '\0')
         return NULL;
     memcpy(padded, word.bytes, word.size);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
