@@ -63,7 +63,7 @@ list_missing() {
 
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" \
-        </dev/null || give_up "apt-get could not install: $*"
+        </dev/null
 }
 
 update_package_lists() {
@@ -83,14 +83,15 @@ install_packages() {
     fi
     printf 'Installing: %s\n' "${missing[*]}"
     update_package_lists
-    apt_install "${missing[@]}"
+    apt_install "${missing[@]}" || give_up "apt-get could not install: ${missing[*]}"
 }
 
-# The same for packages that we can do without: those that this Debian does not have are named.
+# The same for packages that we can do without: those that cannot be had are named.  A program of
+# that name does too (npm comes with some other packages of nodejs).
 install_optional_packages() {
     local package missing=() absent=()
     for package in "$@"; do
-        if is_installed "$package"; then
+        if is_installed "$package" || command -v "$package" >/dev/null; then
             continue
         elif is_available "$package"; then
             missing+=("$package")
@@ -98,7 +99,10 @@ install_optional_packages() {
             absent+=("$package")
         fi
     done
-    [ ${#missing[@]} = 0 ] || { printf 'Installing: %s\n' "${missing[*]}" && apt_install "${missing[@]}"; }
+    for package in "${missing[@]}"; do
+        printf 'Installing: %s\n' "$package"
+        apt_install "$package" || absent+=("$package")
+    done
     [ ${#absent[@]} = 0 ] || printf 'Not to be had here, and done without: %s\n' "${absent[*]}"
 }
 
