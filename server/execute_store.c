@@ -139,6 +139,7 @@ static enum outcome_status decide_store(struct execution *execution,
                                         const struct operation *operation,
                                         const struct item *old, bool *stays_stale)
 {
+    assert(!concatenates(operation)); /* see decide_append() */
     if (is_cas(operation))
         return decide_cas(execution, operation, old, stays_stale);
     switch ((enum store_mode)operation->mode) {
@@ -152,7 +153,6 @@ static enum outcome_status decide_store(struct execution *execution,
     case STORE_PREPEND:
         break;
     }
-    assert(!"append and prepend are decided elsewhere");
     return OUTCOME_NOT_STORED;
 }
 
