@@ -108,13 +108,13 @@ static size_t write_sibling(const struct operation *operation, const struct outc
 {
     size_t context_bytes = outcome->context.size;
     assert(context_bytes <= CONTEXT_BYTES_MAX);
-    size_t body_bytes = 16 + context_bytes + outcome->value.size;
-    unsigned char *at = put_header(out, operation, BINARY_OK, 16, 0, body_bytes, outcome->cas);
+    size_t body_bytes = 12 + context_bytes + outcome->value.size;
+    unsigned char *at = put_header(out, operation, BINARY_OK, 12, 0, body_bytes, outcome->cas);
     store32(at, outcome->client_flags);
-    store32(at + 4, outcome->sibling_index);
-    store32(at + 8, outcome->sibling_count);
-    store32(at + 12, (uint32_t)context_bytes);
-    return (size_t)(put_slice(at + 16, outcome->context) - out);
+    store16(at + 4, (uint16_t)outcome->sibling_index);
+    store16(at + 6, (uint16_t)outcome->sibling_count);
+    store32(at + 8, (uint32_t)context_bytes);
+    return (size_t)(put_slice(at + 12, outcome->context) - out);
 }
 
 static size_t write_success(const struct operation *operation, const struct outcome *outcome,

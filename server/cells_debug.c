@@ -1,6 +1,7 @@
 /* `debug ...` (--debug-commands): what this node holds for a key, as it holds it. */
 #include "server/arguments.h"
 #include "server/cells.h"
+#include "server/crawler.h"
 #include "server/execution.h"
 #include "ring/key_hash.h"
 
@@ -50,6 +51,8 @@ void execute_debug_key(struct execution *execution, struct operation *operation)
         show_cell(execution, operation, arguments.words[1]);
     else if (has_key && argument_is(&arguments, 0, "evict"))
         evict(execution, operation, arguments.words[1]);
+    else if (arguments.count == 1 && argument_is(&arguments, 0, "keys"))
+        crawler_list_keys(execution, operation);
     else
         answer(execution, operation, "ERROR");
 }

@@ -175,6 +175,11 @@ void connection_set_authenticated(struct connection *connection)
     connection->is_authenticated = true;
 }
 
+void connection_clear_authenticated(struct connection *connection)
+{
+    connection->is_authenticated = false;
+}
+
 enum listen_protocol connection_protocol(const struct connection *connection)
 {
     return connection->protocol;

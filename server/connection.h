@@ -61,6 +61,7 @@ int connection_fd(const struct connection *);         /* the id that clients see
 enum connection_transport connection_transport(const struct connection *);
 bool connection_is_authenticated(const struct connection *);
 void connection_set_authenticated(struct connection *);
+void connection_clear_authenticated(struct connection *); /* a login began anew */
 enum listen_protocol connection_protocol(const struct connection *); /* negotiated by now */
 bool connection_has_more_input(const struct connection *); /* commands pipelined behind this one */
 /* Where the login in progress is kept; freed with sasl_session_free() when the connection ends. */

@@ -37,7 +37,8 @@ struct dump {
     struct store *store;
     struct output *output; /* while a piece is written */
     uint64_t cursor;
-    bool lists_keys;       /* mgdump: commands that fetch each key; else metadump */
+    void (*write)(struct dump *, const struct item *);
+    struct slice end;      /* the last line */
     bool is_empty;         /* of a class that there is not */
     bool is_done;
 };
@@ -80,14 +81,18 @@ static void write_key(struct dump *dump, const struct item *item)
     output_append(dump->output, (struct slice){ line, bytes + 2 });
 }
 
+/* debug keys: a raw key per line. */
+static void write_raw_key(struct dump *dump, const struct item *item)
+{
+    output_append(dump->output, item_key(item));
+    output_append(dump->output, SLICE("\r\n"));
+}
+
 static void write_item(void *context, const struct item *item)
 {
     struct dump *dump = context;
 
-    if (dump->lists_keys)
-        write_key(dump, item);
-    else
-        write_meta(dump, item);
+    dump->write(dump, item);
 }
 
 /* A connection_producer. */
@@ -105,7 +110,7 @@ static bool write_piece(struct connection *connection, struct output *output, vo
     }
     if (!dump->is_done)
         return true;
-    output_append(output, dump->lists_keys ? SLICE("EN\r\n") : SLICE("END\r\n"));
+    output_append(output, dump->end);
     return false;
 }
 
@@ -149,8 +154,23 @@ static void answer(struct execution *execution, const struct operation *operatio
                           (struct slice){ (const unsigned char *)text, strlen(text) });
 }
 
+/* The forms in which all items can be listed. */
+static const struct dump_form {
+    void (*write)(struct dump *, const struct item *);
+    struct slice begin, end;
+    const char *not_allowed, *not_first; /* what is answered when it cannot be had */
+} metadump = {
+    write_meta, { (const unsigned char *)"OK\r\n", 4 }, { (const unsigned char *)"END\r\n", 5 },
+    "ERROR metadump not allowed", "ERROR cannot pipeline other commands before metadump",
+}, mgdump = {
+    write_key, { (const unsigned char *)"OK\r\n", 4 }, { (const unsigned char *)"EN\r\n", 4 },
+    "ERROR key dump not allowed", "ERROR cannot pipeline other commands before mgdump",
+}, raw_keys = {
+    write_raw_key, { (const unsigned char *)"", 0 }, { (const unsigned char *)"END\r\n", 5 }, "", "",
+};
+
 static void start_dump(struct execution *execution, const struct operation *operation,
-                       enum class_list classes, bool lists_keys)
+                       const struct dump_form *form, bool is_empty)
 {
     bool expected = false;
     struct dump *dump;
@@ -166,46 +186,49 @@ static void start_dump(struct execution *execution, const struct operation *oper
         return;
     }
     dump->store = execution->store;
-    dump->lists_keys = lists_keys;
-    dump->is_empty = classes == CLASS_LIST_EMPTY;
+    dump->write = form->write;
+    dump->end = form->end;
+    dump->is_empty = is_empty;
     atomic_fetch_add(&starts, 1);
     if (connection_produce(execution->connection, write_piece, dump, release_dump))
-        output_append(execution->output, SLICE("OK\r\n"));
+        output_append(execution->output, form->begin);
     else
         answer(execution, operation, "ERROR an unknown error happened");
 }
 
 static void run_dump(struct execution *execution, const struct operation *operation,
-                     const struct arguments *arguments, bool lists_keys)
+                     const struct arguments *arguments, const struct dump_form *form)
 {
     enum class_list classes;
 
     if (!atomic_load(&settings.accepted.lru_crawler)) {
         answer(execution, operation, "CLIENT_ERROR lru crawler disabled");
     } else if (!settings.allows_dump) {
-        answer(execution, operation,
-               lists_keys ? "ERROR key dump not allowed" : "ERROR metadump not allowed");
+        answer(execution, operation, form->not_allowed);
     } else if (!output_is_empty(execution->output)) {
-        answer(execution, operation,
-               lists_keys ? "ERROR cannot pipeline other commands before mgdump"
-                          : "ERROR cannot pipeline other commands before metadump");
+        answer(execution, operation, form->not_first);
     } else if ((classes = parse_classes(arguments->words[1])) == CLASS_LIST_BAD) {
         answer(execution, operation, "BADCLASS invalid class id");
     } else {
-        start_dump(execution, operation, classes, lists_keys);
+        start_dump(execution, operation, form, classes == CLASS_LIST_EMPTY);
     }
 }
 
 static void run_metadump(struct execution *execution, const struct operation *operation,
                          const struct arguments *arguments)
 {
-    run_dump(execution, operation, arguments, false);
+    run_dump(execution, operation, arguments, &metadump);
 }
 
 static void run_mgdump(struct execution *execution, const struct operation *operation,
                        const struct arguments *arguments)
 {
-    run_dump(execution, operation, arguments, true);
+    run_dump(execution, operation, arguments, &mgdump);
+}
+
+void crawler_list_keys(struct execution *execution, const struct operation *operation)
+{
+    start_dump(execution, operation, &raw_keys, false);
 }
 
 static void run_crawl(struct execution *execution, const struct operation *operation,

@@ -15,4 +15,10 @@ struct crawler_stats {
 void crawler_stats(struct crawler_stats *);
 void crawler_stats_reset(void);
 
+struct execution;
+struct operation;
+
+/* debug keys: answers with every key, one per line, then END. */
+void crawler_list_keys(struct execution *, const struct operation *);
+
 #endif

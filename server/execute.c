@@ -88,6 +88,8 @@ void execute_batch(struct worker *worker, struct connection *connection,
     hash_and_prefetch(worker->store, operations, count);
     for (unsigned i = 0; i < count; i++) {
         assert(operations[i].verb < VERB_COUNT);
+        if (operations[i].protocol == PROTOCOL_META && has_key(&operations[i]))
+            counter_add(&worker->counters.cmd_meta, 1);
         if (needs_login && !execute_login_gate(&execution, &operations[i])) {
             needs_login = execute_needs_login(&execution);
             continue;

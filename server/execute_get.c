@@ -281,7 +281,7 @@ void execute_get(struct execution *execution, struct operation *operation)
     watch_get(execution, operation, true, outcome.value.size);
 }
 
-/* me: looks, and leaves no trace.  Of all meta commands memcached counts just this as one. */
+/* me: looks, and leaves no trace. */
 void execute_inspect(struct execution *execution, struct operation *operation)
 {
     uint64_t now_ms = clock_now_ms();
@@ -300,5 +300,4 @@ void execute_inspect(struct execution *execution, struct operation *operation)
     }
     execution_answer(execution, operation, &outcome);
     store_unlock(stripe);
-    counter_add(&execution->worker->counters.cmd_meta, 1);
 }

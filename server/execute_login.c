@@ -79,6 +79,14 @@ static bool may_precede_login(const struct operation *operation)
     }
 }
 
+/* A get line is one operation per key, and refused with the last. */
+static bool is_one_key_of_more(const struct operation *operation)
+{
+    return operation->protocol == PROTOCOL_TEXT &&
+           (operation->verb == VERB_GET || operation->verb == VERB_SIBLINGS) &&
+           (operation->options & OPERATION_LAST_KEY) == 0;
+}
+
 bool execute_login_gate(struct execution *execution, struct operation *operation)
 {
     if (may_precede_login(operation))
@@ -88,7 +96,10 @@ bool execute_login_gate(struct execution *execution, struct operation *operation
         connection_close_after_output(execution->connection);
     } else if (execute_is_text_login(operation)) {
         login_by_text(execution, operation);
-    } else if (operation->verb != VERB_GET || (operation->options & OPERATION_LAST_KEY) != 0) {
+    } else if (operation->verb == VERB_REJECT && operation->rejection == REJECT_DATA_CHUNK) {
+        execution_answer_error(execution, operation, 0,
+                               SLICE("CLIENT_ERROR bad command line termination"));
+    } else if (!is_one_key_of_more(operation)) {
         execution_answer_error(execution, operation, 0, SLICE("CLIENT_ERROR unauthenticated"));
     }
     return false;
@@ -158,6 +169,7 @@ void execute_sasl_auth(struct execution *execution, struct operation *operation)
                                SLICE("Invalid arguments"));
         return;
     }
+    connection_clear_authenticated(execution->connection);
     if (*session != NULL)
         sasl_session_free(*session);
     *session = sasl_session_new();

@@ -18,6 +18,7 @@
 #define BINARY_NOT_FOUND     0x01
 #define NAME_BYTES_MAX       128
 #define VALUE_TEXT_MAX       4096 /* a path, or a list of addresses */
+#define PREFIX_PACKET_BYTES  8192
 #define CACHEDUMP_BYTES_MAX  (2u << 20)
 #define SLAB_CLASS_MAX       63
 #define PSEUDO_CLASS         1
@@ -117,9 +118,27 @@ static void end_list(struct execution *execution, const struct operation *operat
     stats_text(&(struct stats_writer){ execution, operation }, "", "");
 }
 
+/* Lines on their way out: as they are in text, in the binary protocol some of them per packet. */
+struct prefix_dump {
+    const struct stats_writer *writer;
+    size_t used;
+    char packet[PREFIX_PACKET_BYTES];
+};
+
+static void flush_prefixes(struct prefix_dump *dump)
+{
+    dump->packet[dump->used] = 0;
+    if (dump->writer->operation->protocol == PROTOCOL_BINARY)
+        stats_text(dump->writer, "detailed", dump->packet);
+    else
+        output_append(dump->writer->execution->output,
+                      (struct slice){ (unsigned char *)dump->packet, dump->used });
+    dump->used = 0;
+}
+
 static void write_prefix(void *context, struct slice prefix, const struct prefix_counts *counts)
 {
-    struct output *output = context;
+    struct prefix_dump *dump = context;
     char line[KEY_BYTES_MAX + 128];
     int bytes = snprintf(line, sizeof line,
                          "PREFIX %.*s get %" PRIu64 " hit %" PRIu64 " set %" PRIu64
@@ -127,18 +146,22 @@ static void write_prefix(void *context, struct slice prefix, const struct prefix
                          (int)prefix.size, (const char *)prefix.bytes, counts->gets, counts->hits,
                          counts->sets, counts->deletes);
 
-    if (bytes > 0 && (size_t)bytes < sizeof line)
-        output_append(output, (struct slice){ (unsigned char *)line, (size_t)bytes });
+    assert(bytes > 0);
+    assert((size_t)bytes < sizeof line);
+    if (dump->used + (size_t)bytes >= sizeof dump->packet)
+        flush_prefixes(dump);
+    memcpy(dump->packet + dump->used, line, (size_t)bytes);
+    dump->used += (size_t)bytes;
 }
 
 static void dump_prefixes(struct execution *execution, const struct operation *operation)
 {
-    if (operation->protocol == PROTOCOL_BINARY) {
-        /* One packet cannot hold what has no bound; the text protocol shows it all. */
-        end_list(execution, operation);
-        return;
-    }
-    prefix_stats_visit(write_prefix, execution->output);
+    struct stats_writer writer = { execution, operation };
+    struct prefix_dump dump = { .writer = &writer };
+
+    prefix_stats_visit(write_prefix, &dump);
+    if (dump.used != 0)
+        flush_prefixes(&dump);
     end_list(execution, operation);
 }
 

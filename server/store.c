@@ -305,7 +305,17 @@ void stripe_remove(struct stripe *stripe, uint64_t hash, struct item *item)
 
 uint64_t stripe_clock_next(struct stripe *stripe, uint64_t now_ms)
 {
-    return hlc_clock_next(&stripe->clock, now_ms);
+    /* The lowest bits of the count are the stripe's number, so that no two keys ever have the same
+     * cas value. */
+    const uint64_t own_bits = stripe->store->stripe_count - 1;
+    const uint64_t own = (uint64_t)(stripe - stripe->store->stripes);
+    hlc_time time = hlc_clock_next(&stripe->clock, now_ms);
+
+    if ((time & own_bits) > own)
+        time = (time | own_bits) + 1;
+    time = (time & ~own_bits) | own;
+    hlc_clock_init(&stripe->clock, time);
+    return time;
 }
 
 bool item_can_expire_in_place(const struct item *item)

@@ -118,6 +118,11 @@ void connection_set_authenticated(struct connection *it)
     it->is_authenticated = true;
 }
 
+void connection_clear_authenticated(struct connection *it)
+{
+    it->is_authenticated = false;
+}
+
 struct sasl_session **connection_sasl(struct connection *it)
 {
     return &it->sasl;

@@ -256,7 +256,7 @@ static void each_command_is_counted_as_memcached_counts(void **state)
     assert_int_equal(counter_get(&counters->delete_hits), 1);
     assert_int_equal(counter_get(&counters->delete_misses), 1);
     assert_int_equal(counter_get(&counters->cas_misses), 1);
-    assert_int_equal(counter_get(&counters->cmd_meta), 1);
+    assert_int_equal(counter_get(&counters->cmd_meta), 2);
 }
 
 int main(void)

@@ -153,7 +153,7 @@ static void debug_commands_show_and_move(void **state)
              { "debug cell k\r\n", "END\r\n" }, { "set k 3 0 1\r\na\r\n", "STORED\r\n" });
     assert_memory_equal(say("debug cell k\r\n"), "CONTEXT ", 8);
     assert_non_null(strstr(say("debug cell k\r\n"), " 3 0 1\r\na\r\nEND\r\n"));
-    converse({ "debug evict k\r\n", OK }, { "get k\r\n", "END\r\n" });
+    converse({ "debug keys\r\n", "k\r\nEND\r\n" }, { "debug evict k\r\n", OK }, { "get k\r\n", "END\r\n" });
 }
 
 static void nothing_is_executed_before_the_login(void **state)
@@ -170,6 +170,8 @@ static void nothing_is_executed_before_the_login(void **state)
     settings.auth_file = path;
     converse({ "get a b\r\n", "CLIENT_ERROR unauthenticated\r\n" },
              { "version\r\n", "CLIENT_ERROR unauthenticated\r\n" },
+             { "mg a v\r\n", "CLIENT_ERROR unauthenticated\r\n" },
+             { "set x 0 0 2\r\nxxXX", "CLIENT_ERROR bad command line termination\r\n" },
              { "set x 0 0 5\r\nmeany\r\n",
                "CLIENT_ERROR bad authentication token format\r\n" },
              { "set x 0 0 7\r\nme nope\r\n", "CLIENT_ERROR authentication failure\r\n" },

@@ -394,8 +394,8 @@ static void binary_siblings_carry_the_context_before_the_value(void **state)
                               .cas = 7,
                               .sibling_index = 1,
                               .sibling_count = 2};
-    assert_packet(binary_key(BINARY_GETV), sibling, 0, 16, 0, 7,
-                  "\0\0\0\5\0\0\0\1\0\0\0\2\0\0\0\3ctxxyz", 22);
+    assert_packet(binary_key(BINARY_GETV), sibling, 0, 12, 0, 7,
+                  "\0\0\0\5\0\1\0\2\0\0\0\3ctxxyz", 18);
     assert_error(binary_key(BINARY_GETV), status(OUTCOME_NOT_FOUND), 1, "Not found");
     struct operation set = binary(BINARY_SETV, "key", "\0\0\0\0\0\0\0\0\0\0\0\0", 12, "v");
     assert_error(set, status(OUTCOME_BAD_CONTEXT), 4, "Bad context.");
