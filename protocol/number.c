@@ -70,36 +70,61 @@ bool number_parse_i32_clamped(struct slice text, int32_t *number)
     return true;
 }
 
-/* How many decimal digits `number` has. */
-static inline size_t count_digits(uint64_t number)
+static inline void put_pair(unsigned char *out, uint32_t number)
 {
+    memcpy(out, digit_pairs + (size_t)number * 2, 2);
+}
+
+/* Exactly eight digits.  The steps do not wait for each other as in a loop. */
+static inline void put_eight(unsigned char *out, uint32_t number)
+{
+    uint32_t high = number / 10000, low = number % 10000;
+    put_pair(out, high / 100);
+    put_pair(out + 2, high % 100);
+    put_pair(out + 4, low / 100);
+    put_pair(out + 6, low % 100);
+}
+
+static inline size_t count_digits(uint32_t number)
+{
+    static const uint32_t powers[] = {10, 100, 1000, 10000, 100000, 1000000, 10000000};
     size_t digits = 1;
-    for (;;) {
-        if (number < 10)
-            return digits;
-        if (number < 100)
-            return digits + 1;
-        if (number < 1000)
-            return digits + 2;
-        if (number < 10000)
-            return digits + 3;
-        number /= 10000;
-        digits += 4;
+    while (digits < 8 && number >= powers[digits - 1])
+        digits++;
+    return digits;
+}
+
+/* A number of up to eight digits without the zeros before it. */
+static inline size_t put_short(unsigned char *out, uint32_t number)
+{
+    if (number < 10) {
+        *out = (unsigned char)('0' + number);
+        return 1;
     }
+    if (number < 100) {
+        put_pair(out, number);
+        return 2;
+    }
+    unsigned char eight[8];
+    size_t digits = count_digits(number);
+    put_eight(eight, number);
+    for (size_t i = 0; i < digits; i++)
+        out[i] = eight[8 - digits + i];
+    return digits;
 }
 
 size_t decimal_encode(uint64_t number, unsigned char *out)
 {
-    size_t digits = count_digits(number);
-    unsigned char *at = out + digits;
-    while (number >= 100) {
-        at -= 2;
-        memcpy(at, digit_pairs + number % 100 * 2, 2);
-        number /= 100;
+    const uint64_t eight = 100000000;
+    if (number < eight)
+        return put_short(out, (uint32_t)number);
+    uint64_t rest = number / eight;
+    size_t size =
+        rest < eight ? put_short(out, (uint32_t)rest) : put_short(out, (uint32_t)(rest / eight));
+    if (rest >= eight) {
+        put_eight(out + size, (uint32_t)(rest % eight));
+        size += 8;
     }
-    if (number >= 10)
-        memcpy(at - 2, digit_pairs + number * 2, 2);
-    else
-        at[-1] = (unsigned char)('0' + number);
-    return digits;
+    put_eight(out + size, (uint32_t)(number % eight));
+    return size + 8;
 }

@@ -11,70 +11,94 @@
 #define COMMAND_LINE_BYTES_MIN 4 /* with its end: shorter ones are refused (1.6.45) */
 
 /* Shorthands for the table. */
-#define KEYS      .handler = text_parse_keys, .is_unbounded = true
-#define GAT       .handler = text_parse_touch_keys, .is_unbounded = true
-#define STORE     .handler = text_parse_store, .verb = VERB_STORE, .words_min = 4
-#define SIMPLE    .takes_noreply = true
-#define META      .handler = meta_parse
-#define SERVER    .handler = parse_server_command
-#define VALUE     OPERATION_WANTS_VALUE
-#define VALUE_CAS (OPERATION_WANTS_VALUE | OPERATION_WANTS_CAS)
-#define EXPTIME   OPERATION_SET_EXPTIME
+#define NAME(word) .name = word, .name_size = sizeof word - 1
+#define KEYS       .handler = text_parse_keys, .is_unbounded = true
+#define GAT        .handler = text_parse_touch_keys, .is_unbounded = true
+#define STORE      .handler = text_parse_store, .verb = VERB_STORE, .words_min = 4
+#define SIMPLE     .takes_noreply = true
+#define META       .handler = meta_parse
+#define SERVER     .handler = parse_server_command
+#define VALUE      OPERATION_WANTS_VALUE
+#define VALUE_CAS  (OPERATION_WANTS_VALUE | OPERATION_WANTS_CAS)
+#define EXPTIME    OPERATION_SET_EXPTIME
 
 static text_handler parse_delete, parse_arithmetic, parse_touch, parse_flush_all, parse_verbosity;
 static text_handler parse_server_command, parse_bare_command;
 
 /* All commands, the frequent ones first. */
 static const struct text_command commands[] = {
-    {"get", KEYS, .verb = VERB_GET, .options = VALUE},
-    {"gets", KEYS, .verb = VERB_GET, .options = VALUE_CAS},
-    {"set", STORE, .mode = STORE_SET, .options = EXPTIME},
-    {"mg", META, .verb = VERB_GET},
-    {"ms", .handler = meta_parse_store, .verb = VERB_STORE},
-    {"md", META, .verb = VERB_DELETE},
-    {"ma", META, .verb = VERB_ARITHMETIC},
-    {"delete", SIMPLE, .handler = parse_delete, .words_min = 1},
-    {"incr", SIMPLE, .handler = parse_arithmetic, .mode = ARITHMETIC_ADD, .words_min = 2},
-    {"decr", SIMPLE, .handler = parse_arithmetic, .mode = ARITHMETIC_SUBTRACT, .words_min = 2},
-    {"add", STORE, .mode = STORE_ADD, .options = EXPTIME},
-    {"cas", .handler = text_parse_store, .mode = STORE_SET, .options = EXPTIME, .words_min = 5},
-    {"touch", SIMPLE, .handler = parse_touch, .words_min = 2, .options = EXPTIME},
-    {"gat", GAT, .verb = VERB_GET, .options = VALUE | EXPTIME},
-    {"gats", GAT, .verb = VERB_GET, .options = VALUE_CAS | EXPTIME},
-    {"replace", STORE, .mode = STORE_REPLACE, .options = EXPTIME},
-    {"append", STORE, .mode = STORE_APPEND},
-    {"prepend", STORE, .mode = STORE_PREPEND},
-    {"vget", KEYS, .verb = VERB_SIBLINGS, .options = VALUE},
-    {"mn", .handler = parse_bare_command, .verb = VERB_NOOP},
-    {"me", .handler = meta_parse_inspect, .words_min = 1},
-    {"version", .handler = parse_bare_command, .verb = VERB_VERSION},
-    {"quit", .handler = parse_bare_command, .verb = VERB_QUIT},
-    {"stats", SERVER, .verb = VERB_STATS},
-    {"flush_all", SIMPLE, .handler = parse_flush_all},
-    {"verbosity", SIMPLE, .handler = parse_verbosity},
-    {"watch", SERVER, .verb = VERB_WATCH},
-    {"shutdown", SERVER, SIMPLE, .verb = VERB_SHUTDOWN},
-    {"cache_memlimit", SERVER, SIMPLE, .verb = VERB_CACHE_MEMLIMIT},
-    {"lru_crawler", SERVER, SIMPLE, .verb = VERB_LRU_CRAWLER},
-    {"lru", SERVER, SIMPLE, .verb = VERB_LRU},
-    {"slabs", SERVER, SIMPLE, .verb = VERB_SLABS},
-    {"extstore", SERVER, SIMPLE, .verb = VERB_EXTSTORE},
-    {"refresh_certs", SERVER, SIMPLE, .verb = VERB_REFRESH_CERTS},
-    {"config", SERVER, .verb = VERB_CONFIG},
-    {"debug", SERVER, .verb = VERB_DEBUG, .mode = DEBUG_COMMAND},
-    {"debugtime", SERVER, SIMPLE, .verb = VERB_DEBUG, .mode = DEBUG_TIME},
+    {NAME("get"), KEYS, .verb = VERB_GET, .options = VALUE},
+    {NAME("gets"), KEYS, .verb = VERB_GET, .options = VALUE_CAS},
+    {NAME("set"), STORE, .mode = STORE_SET, .options = EXPTIME},
+    {NAME("mg"), META, .verb = VERB_GET},
+    {NAME("ms"), .handler = meta_parse_store, .verb = VERB_STORE},
+    {NAME("md"), META, .verb = VERB_DELETE},
+    {NAME("ma"), META, .verb = VERB_ARITHMETIC},
+    {NAME("delete"), SIMPLE, .handler = parse_delete, .words_min = 1},
+    {NAME("incr"), SIMPLE, .handler = parse_arithmetic, .mode = ARITHMETIC_ADD, .words_min = 2},
+    {NAME("decr"), SIMPLE, .handler = parse_arithmetic, .mode = ARITHMETIC_SUBTRACT,
+     .words_min = 2},
+    {NAME("add"), STORE, .mode = STORE_ADD, .options = EXPTIME},
+    {NAME("cas"), .handler = text_parse_store, .mode = STORE_SET, .options = EXPTIME,
+     .words_min = 5},
+    {NAME("touch"), SIMPLE, .handler = parse_touch, .words_min = 2, .options = EXPTIME},
+    {NAME("gat"), GAT, .verb = VERB_GET, .options = VALUE | EXPTIME},
+    {NAME("gats"), GAT, .verb = VERB_GET, .options = VALUE_CAS | EXPTIME},
+    {NAME("replace"), STORE, .mode = STORE_REPLACE, .options = EXPTIME},
+    {NAME("append"), STORE, .mode = STORE_APPEND},
+    {NAME("prepend"), STORE, .mode = STORE_PREPEND},
+    {NAME("vget"), KEYS, .verb = VERB_SIBLINGS, .options = VALUE},
+    {NAME("mn"), .handler = parse_bare_command, .verb = VERB_NOOP},
+    {NAME("me"), .handler = meta_parse_inspect, .words_min = 1},
+    {NAME("version"), .handler = parse_bare_command, .verb = VERB_VERSION},
+    {NAME("quit"), .handler = parse_bare_command, .verb = VERB_QUIT},
+    {NAME("stats"), SERVER, .verb = VERB_STATS},
+    {NAME("flush_all"), SIMPLE, .handler = parse_flush_all},
+    {NAME("verbosity"), SIMPLE, .handler = parse_verbosity},
+    {NAME("watch"), SERVER, .verb = VERB_WATCH},
+    {NAME("shutdown"), SERVER, SIMPLE, .verb = VERB_SHUTDOWN},
+    {NAME("cache_memlimit"), SERVER, SIMPLE, .verb = VERB_CACHE_MEMLIMIT},
+    {NAME("lru_crawler"), SERVER, SIMPLE, .verb = VERB_LRU_CRAWLER},
+    {NAME("lru"), SERVER, SIMPLE, .verb = VERB_LRU},
+    {NAME("slabs"), SERVER, SIMPLE, .verb = VERB_SLABS},
+    {NAME("extstore"), SERVER, SIMPLE, .verb = VERB_EXTSTORE},
+    {NAME("refresh_certs"), SERVER, SIMPLE, .verb = VERB_REFRESH_CERTS},
+    {NAME("config"), SERVER, .verb = VERB_CONFIG},
+    {NAME("debug"), SERVER, .verb = VERB_DEBUG, .mode = DEBUG_COMMAND},
+    {NAME("debugtime"), SERVER, SIMPLE, .verb = VERB_DEBUG, .mode = DEBUG_TIME},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
-static const struct text_command *find_command(struct slice word)
+/* The first eight bytes of a word as one number; zeros stand for what it is shorter. */
+static inline uint64_t word_head(const unsigned char *word, size_t size, const unsigned char *limit)
 {
-    unsigned char padded[sizeof commands[0].name] = {0};
-    if (word.size >= sizeof padded || word.size == 0 || word.bytes[word.size - 1] == '\0')
-        return NULL;
-    memcpy(padded, word.bytes, word.size);
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (memcmp(commands[i].name, padded, sizeof padded) == 0)
-            return &commands[i];
+    uint64_t head = 0;
+    if (unlikely(limit - word < 8)) {
+        memcpy(&head, word, size < 8 ? size : 8);
+        return head;
+    }
+    memcpy(&head, word, sizeof head);
+    if (size >= 8)
+        return head;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return head & ~(UINT64_MAX << (8 * size));
+#else
+    return head & ~(UINT64_MAX >> (8 * size));
+#endif
+}
+
+static const struct text_command *find_command(const unsigned char *word, size_t size,
+                                               const unsigned char *limit)
+{
+    uint64_t head = word_head(word, size, limit);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        const struct text_command *command = &commands[i];
+        uint64_t name_head;
+        memcpy(&name_head, command->name, sizeof name_head);
+        if (head == name_head && command->name_size == size &&
+            (size <= 8 || memcmp(command->name + 8, word + 8, size - 8) == 0))
+            return command;
+    }
     return NULL;
 }
 
@@ -228,10 +252,12 @@ static enum parse_result parse_line(struct text_line *line, struct operation *op
     operation_begin(operation, PROTOCOL_TEXT, VERB_REJECT, 0, 0);
     if (unlikely(is_too_short(line)))
         return refuse(operation, REJECT_LINE_FORMAT);
-    const unsigned char *word_end = text_word_end(line->start, line->stop);
+    const unsigned char *word_end = text_word_end(line->start, line->limit);
+    if (word_end > line->stop)
+        word_end = line->stop;
     line->at = word_end;
     const struct text_command *command =
-        find_command((struct slice){line->start, (size_t)(word_end - line->start)});
+        find_command(line->start, (size_t)(word_end - line->start), line->limit);
     bool is_long = line->next - line->start > TEXT_LINE_BYTES_MAX;
     if (unlikely(is_long) && (command == NULL || !command->is_unbounded)) {
         operation_close(operation, REJECT_LINE_TOO_LONG);

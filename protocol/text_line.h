@@ -30,7 +30,8 @@ typedef enum parse_result text_handler(struct text_line *, const struct text_com
                                        struct operation *);
 
 struct text_command {
-    unsigned char name[16]; /* padded with zeros, so that words compare as 16 bytes */
+    unsigned char name[16]; /* padded with zeros */
+    uint8_t name_size;
     text_handler *handler;
     uint8_t verb;
     uint8_t mode;
@@ -94,7 +95,10 @@ static inline const unsigned char *text_skip_spaces(const unsigned char *at,
 static inline struct slice text_next_word(struct text_line *line)
 {
     const unsigned char *start = text_skip_spaces(line->at, line->stop);
-    const unsigned char *end = text_word_end(start, line->stop);
+    /* To look past the line's end is faster, and the "\n" stops it: only the "\r" is too much. */
+    const unsigned char *end = text_word_end(start, line->limit);
+    if (end > line->stop)
+        end = line->stop;
     line->at = end;
     return (struct slice){start, (size_t)(end - start)};
 }
