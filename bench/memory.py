@@ -71,9 +71,9 @@ def measure_held(setup):
         for kind in setup.kinds:
             with setup.start(kind) as server:
                 refused = setup.fill(server, keys, key_bytes, value)["failures"]["refused"]
-                share, _ = setup.held(server, keys, key_bytes, value)
+                share, value_bytes = setup.held(server, keys, key_bytes, value)
                 resident = server.resident_bytes()
-                rows[kind.name] = {"held": share * keys, "resident_mb": resident / MB, "refused": refused,
+                rows[kind.name] = {"held": share * keys, "payload": share * keys * (key_bytes + value_bytes) / resident, "resident_mb": resident / MB, "refused": refused,
                                    "per_mb": share * keys / (resident / MB)}
                 if share > 0.97:
                     raise BenchError(f"{kind.name} was not full: it holds {share:.0%} of {keys:.0f} keys")
@@ -81,8 +81,8 @@ def measure_held(setup):
         for kind in setup.kinds:
             row = rows[kind.name]
             row["ratio"] = row["per_mb"] / base
-            report(kind.name, f"{row['held'] / 1e6:.2f} M items, {row['resident_mb']:.0f} MB resident, "
-                   f"{row['per_mb']:.0f} items/MB, {row['ratio']:.2f} times {setup.base.name}, {row['refused']} refused",
+            report(kind.name, f"{row['held'] / 1e6:.2f} M items, {row['resident_mb']:.0f} MB resident "
+                   f"({row['payload']:.0%} keys and values), {row['per_mb']:.0f} items/MB, {row['ratio']:.2f} times {setup.base.name}, {row['refused']} refused",
                    verdict(kind, row["ratio"], target))
     return results
 
