@@ -453,7 +453,8 @@ const struct option_row suboption_rows[] = {
     REFUSED("proxy_arg", NO_PROXY),
     REFUSED("proxy_uring", NO_PROXY),
     REFUSED("proxy_memprofile", NO_PROXY),
-    REFUSED("relaxed_privileges", "it belongs to debug builds of memcached; leave it away"),
+    /* memcached's own tests say it to every binary. */
+    { 0, "relaxed_privileges", NULL, GROUP_HIDDEN, FLAG(0), .set = set_drop_privileges },
 };
 const unsigned suboption_row_count = COUNT(suboption_rows);
 
