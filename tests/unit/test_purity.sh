@@ -13,7 +13,7 @@ done
 
 # Copying, comparing and searching memory; assertions; xxHash on the caller's own state; what
 # compilers and sanitizers add.
-allowed='^(mem(cpy|move|set|cmp|chr|rchr|mem)|__mem(cpy|move|set)_chk|strn?len|__assert_fail
+allowed='^(mem(cpy|move|set|cmp|chr|rchr|mem)|bcmp|__mem(cpy|move|set)_chk|strn?len|__assert_fail
 |XXH[0-9A-Za-z_]*|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan|tsan|sanitizer|sancov)_.*
 |__start___sancov_.*|__stop___sancov_.*|__gcov_.*|_ITM_.*|__tls_get_addr)$'
 allowed=$(printf %s "$allowed" | tr -d '\n')
