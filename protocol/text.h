@@ -16,6 +16,12 @@
 enum parse_result text_parse(struct parser *, struct slice input, struct operation *operation,
                              size_t *consumed);
 
+/* After a PARSE_DONE with parser->in_keys: takes the keys of that line which another one follows,
+ * in a tight loop, up to `room` of them, and returns how many; text_parse() takes over from there.
+ * Gives the operations that text_parse() would, and changes nothing in the parser. */
+unsigned text_parse_keys_ahead(const struct parser *, struct slice input,
+                               struct operation *operations, unsigned room, size_t *consumed);
+
 /* Whether the two bytes that followed a value are the "\r\n" that must be there.  If not, the
  * answer is REJECT_DATA_CHUNK, and what follows them is parsed as the next command. */
 static inline bool text_value_ends_well(const unsigned char end[2])

@@ -118,6 +118,30 @@ enum parse_result text_next_key(struct text_line *line, struct operation *operat
     return PARSE_DONE;
 }
 
+unsigned text_parse_keys_ahead(const struct parser *parser, struct slice input,
+                               struct operation *operations, unsigned room, size_t *consumed)
+{
+    const unsigned char *limit = input.bytes + input.size;
+    const unsigned char *at = input.bytes;
+    unsigned count = 0;
+
+    assert(parser->in_keys);
+    for (; count < room; count++) {
+        const unsigned char *end = text_word_end(at, limit);
+        size_t size = (size_t)(end - at);
+        /* One space and the start of another key must follow; the rest is for text_next_key(). */
+        if (limit - end < 2 || size == 0 || size > KEY_BYTES_MAX || *end != ' ' || end[1] <= ' ')
+            break;
+        operation_begin(&operations[count], PROTOCOL_TEXT, (enum verb)parser->keys_verb, 0,
+                        parser->keys_options);
+        operations[count].key = (struct slice){at, size};
+        operations[count].exptime = parser->keys_exptime;
+        at = end + 1;
+    }
+    *consumed = (size_t)(at - input.bytes);
+    return count;
+}
+
 static enum parse_result refuse_line(struct text_line *line, struct operation *operation,
                                      enum reject_reason reason)
 {

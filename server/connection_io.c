@@ -213,6 +213,11 @@ static enum parse_result parse_batch(struct connection *connection, struct servi
             serving->requests_left--;
         if (operation->verb >= VERB_BARRIER || operation->closes)
             break;
+        if (!is_binary && connection->parser.in_keys) {
+            done += text_parse_keys_ahead(&connection->parser, serving->left, &batch[done],
+                                          WORKER_BATCH_MAX - done, &consumed);
+            advance(serving, consumed);
+        }
     }
     *count = done;
     return result;

@@ -228,9 +228,9 @@ static uint64_t make_room_in(struct store *store, struct stripe *stripe, uint64_
 {
     uint64_t freed;
 
-    pthread_mutex_lock(&stripe->lock);
+    lock_take(&stripe->lock);
     freed = stripe_make_room(stripe, wanted, store->options.evicts, now_ms);
-    pthread_mutex_unlock(&stripe->lock);
+    lock_release(&stripe->lock);
     return freed;
 }
 

@@ -2,6 +2,7 @@
  *
  * A plain get of a plain item takes the short way: find, write, count.  All that meta get can ask
  * for beyond it (times, a new expiry, the win of a recache) takes the long one. */
+#include "protocol/text_hit.h"
 #include "server/cells.h"
 #include "server/clock.h"
 #include "server/execution.h"
@@ -250,12 +251,37 @@ static void execute_long_get(struct execution *execution, struct operation *oper
     count_get(execution, operation, true);
 }
 
+/* Answers a hit of get or gets on an item that is nothing but a short value. */
+static void answer_plain_hit(struct execution *execution, const struct operation *operation,
+                             const struct item *item)
+{
+    struct slice value = item_value_slice(item);
+    unsigned char *out = output_reserve(execution->output,
+                                        TEXT_HIT_BYTES_MAX + operation->key.size + value.size);
+    uint32_t client_flags = (item->bits & ITEM_FLAGS) != 0 ? item_client_flags(item) : 0;
+    uint64_t cas = (operation->options & OPERATION_WANTS_CAS) != 0 ? execution_cas(item) : 0;
+
+    output_commit(execution->output, text_hit_encode(operation, client_flags, cas, value, out));
+}
+
+static void answer_hit(struct execution *execution, const struct operation *operation,
+                       struct item *item)
+{
+    struct outcome outcome = { 0 };
+    struct shown shown;
+
+    execution_show(item, execution->worker->now_ms, &shown);
+    fill_hit(&outcome, item, &shown);
+    if (operation->protocol == PROTOCOL_META && (item->bits & (ITEM_STALE | ITEM_WON)) != 0)
+        decide_winner(&outcome, item, false);
+    execution_answer_item(execution, operation, &outcome, item);
+}
+
 void execute_get(struct execution *execution, struct operation *operation)
 {
     uint64_t now_ms = execution->worker->now_ms;
-    struct outcome outcome = { 0 };
+    uint64_t value_bytes;
     struct stripe *stripe;
-    struct shown shown;
     struct item *item;
 
     if ((operation->options & LONG_WAY) != 0) {
@@ -269,16 +295,16 @@ void execute_get(struct execution *execution, struct operation *operation)
         answer_miss(execution, operation);
         return;
     }
-    execution_show(item, now_ms, &shown);
-    fill_hit(&outcome, item, &shown);
-    if (operation->protocol == PROTOCOL_META && (item->bits & (ITEM_STALE | ITEM_WON)) != 0)
-        decide_winner(&outcome, item, false);
-    execution_answer_item(execution, operation, &outcome, item);
+    if (operation->protocol == PROTOCOL_TEXT && (item->bits & (ITEM_LONG | ITEM_CELL)) == 0)
+        answer_plain_hit(execution, operation, item);
+    else
+        answer_hit(execution, operation, item);
+    value_bytes = item_value_bytes(item);
     if ((operation->options & OPERATION_KEEP_COLD) == 0)
         stripe_use(stripe, item, now_ms);
     store_unlock(stripe);
     count_get(execution, operation, true);
-    watch_get(execution, operation, true, outcome.value.size);
+    watch_get(execution, operation, true, value_bytes);
 }
 
 /* me: looks, and leaves no trace. */

@@ -17,6 +17,8 @@
 #define CHARGE_BUCKETS 64
 #define CHARGE_BYTES   ((int64_t)CHARGE_BUCKETS * 64)
 
+#define ITEM_LINE_BYTES 64
+
 #define SPLIT_ROOM 96 /* items of one chain that a split can move; beyond, it waits */
 
 struct bucket {
@@ -365,6 +367,8 @@ void index_prefetch_items(const struct index *index, uint64_t hash)
     for (unsigned match = bucket_match(bucket, tag_of((uint32_t)hash)); match != 0;
          match &= match - 1) {
         const memory_handle handle = handle_in(bucket, (unsigned)__builtin_ctz(match));
-        __builtin_prefetch(memory_pointer(index->space->memory, handle));
+        const unsigned char *item = memory_pointer(index->space->memory, handle);
+        __builtin_prefetch(item);
+        __builtin_prefetch(item + ITEM_LINE_BYTES); /* most items reach into a second line */
     }
 }

@@ -39,7 +39,6 @@ static bool stripe_init(struct store *store, unsigned number)
 {
     struct stripe *stripe = &store->stripes[number];
 
-    pthread_mutex_init(&stripe->lock, NULL);
     stripe->store = store;
     for (unsigned i = 0; i < QUEUE_COUNT; i++)
         queue_init(&stripe->queues[i], store->memory);
@@ -110,8 +109,6 @@ void store_free(struct store *store)
 {
     if (store == NULL)
         return;
-    for (unsigned i = 0; i < store->stripe_count; i++)
-        pthread_mutex_destroy(&store->stripes[i].lock);
     free(store->stripes);
     ghost_space_deinit(&store->ghost_space);
     index_space_deinit(&store->index_space);
@@ -153,13 +150,13 @@ struct stripe *store_lock(struct store *store, uint64_t hash)
 {
     struct stripe *stripe = stripe_of(store, hash);
 
-    pthread_mutex_lock(&stripe->lock);
+    lock_take(&stripe->lock);
     return stripe;
 }
 
 void store_unlock(struct stripe *stripe)
 {
-    pthread_mutex_unlock(&stripe->lock);
+    lock_release(&stripe->lock);
 }
 
 static bool is_expired(const struct item *item, uint64_t now_ms)
@@ -369,9 +366,9 @@ void store_flush(struct store *store, uint64_t now_ms)
     for (unsigned i = 0; i < store->stripe_count; i++) {
         struct stripe *stripe = &store->stripes[i];
 
-        pthread_mutex_lock(&stripe->lock);
+        lock_take(&stripe->lock);
         stripe->flushed = hlc_clock_next(&stripe->clock, now_ms);
         hunt_restart(stripe);
-        pthread_mutex_unlock(&stripe->lock);
+        lock_release(&stripe->lock);
     }
 }

@@ -20,7 +20,7 @@ uint64_t store_walk(struct store *store, uint64_t cursor, uint64_t now_ms,
 
     assert(number < store->stripe_count);
     stripe = &store->stripes[number];
-    pthread_mutex_lock(&stripe->lock);
+    lock_take(&stripe->lock);
     for (unsigned i = 0; i < WALK_BUCKETS && bucket < index_bucket_count(&stripe->index);
          i++, bucket++) {
         struct item *items[WALK_ITEMS];
@@ -32,7 +32,7 @@ uint64_t store_walk(struct store *store, uint64_t cursor, uint64_t now_ms,
                 visit(context, items[item]);
     }
     is_done = bucket >= index_bucket_count(&stripe->index);
-    pthread_mutex_unlock(&stripe->lock);
+    lock_release(&stripe->lock);
     if (!is_done)
         return (uint64_t)number << 32 | bucket;
     return number + 1 < store->stripe_count ? (uint64_t)(number + 1) << 32 : 0;
@@ -98,9 +98,9 @@ void store_stats(struct store *store, struct store_stats *stats)
     for (unsigned i = 0; i < store->stripe_count; i++) {
         struct stripe *stripe = &store->stripes[i];
 
-        pthread_mutex_lock(&stripe->lock);
+        lock_take(&stripe->lock);
         add_stripe(stats, stripe, now_ms);
-        pthread_mutex_unlock(&stripe->lock);
+        lock_release(&stripe->lock);
     }
     stats->limit_bytes = atomic_load(&store->limit_bytes);
     stats->resident_bytes = memory_held_bytes(store->memory);
@@ -114,9 +114,9 @@ void store_stats_reset(struct store *store)
     for (unsigned i = 0; i < store->stripe_count; i++) {
         struct stripe *stripe = &store->stripes[i];
 
-        pthread_mutex_lock(&stripe->lock);
+        lock_take(&stripe->lock);
         stripe->counters = (struct stripe_counters){0};
-        pthread_mutex_unlock(&stripe->lock);
+        lock_release(&stripe->lock);
     }
     atomic_store(&store->out_of_memory, 0);
 }

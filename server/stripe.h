@@ -6,6 +6,7 @@
 #include "ring/hlc.h"
 #include "server/ghost.h"
 #include "server/index.h"
+#include "server/lock.h"
 #include "server/queue.h"
 #include "server/store.h"
 
@@ -32,7 +33,7 @@ struct hunt {
 /* Who may touch which field:
  *   [I] never changes    [S] under the stripe's lock    [R] likewise, read by anyone */
 struct stripe {
-    pthread_mutex_t lock;
+    struct lock lock;
     struct store *store;                  /* [I] */
     struct index index;                   /* [S], see there */
     struct ghost ghost;                   /* [S], see there */

@@ -119,14 +119,14 @@ static uint64_t sweep_some(struct stripe *stripe, uint64_t now_ms, uint64_t *che
 {
     uint64_t looked_at = 0, dead;
 
-    pthread_mutex_lock(&stripe->lock);
+    lock_take(&stripe->lock);
     dead = stripe->counters.reclaimed;
     hunt_dead(stripe, BUCKETS_PER_LOCK, UINT64_MAX, now_ms, &looked_at);
     dead = stripe->counters.reclaimed - dead;
     stripe->counters.reclaimed -= dead; /* that name is for what a store reused */
     stripe->counters.swept += dead;
     stripe->counters.swept_checked += looked_at;
-    pthread_mutex_unlock(&stripe->lock);
+    lock_release(&stripe->lock);
     *checked += looked_at;
     return dead;
 }

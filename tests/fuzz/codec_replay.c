@@ -382,6 +382,22 @@ static size_t fill_value(struct replay *replay, struct slice input)
     return taken;
 }
 
+/* text_parse_keys_ahead() takes a key only if text_parse() would, and gives the same operation. */
+static void check_ahead(const struct operation *ahead, size_t ahead_consumed,
+                        enum parse_result result, const struct operation *operation,
+                        size_t consumed)
+{
+    require(result == PARSE_DONE);
+    require(ahead_consumed == consumed);
+    require(ahead->verb == operation->verb);
+    require(ahead->protocol == operation->protocol);
+    require(ahead->options == operation->options);
+    require(ahead->exptime == operation->exptime);
+    require(ahead->closes == operation->closes);
+    require(ahead->key.bytes == operation->key.bytes);
+    require(ahead->key.size == operation->key.size);
+}
+
 /* One call of the parser.  Returns what it consumed; *is_done when more input is needed. */
 static size_t parse_once(struct replay *replay, struct slice input, bool *is_done)
 {
@@ -391,10 +407,18 @@ static size_t parse_once(struct replay *replay, struct slice input, bool *is_don
     operation.key_storage = replay->key_storage;
     operation.context_storage = replay->context_storage;
     replay->chunk = input;
+    struct operation ahead;
+    size_t ahead_consumed = 0;
+    unsigned ahead_count =
+        replay->parser.in_keys && replay->parser.swallow == 0
+            ? text_parse_keys_ahead(&replay->parser, input, &ahead, 1, &ahead_consumed)
+            : 0;
     enum parse_result result = replay->codec == CODEC_BINARY
                                    ? binary_parse(&replay->parser, input, &operation, &consumed)
                                    : text_parse(&replay->parser, input, &operation, &consumed);
     require(consumed <= input.size);
+    if (ahead_count == 1)
+        check_ahead(&ahead, ahead_consumed, result, &operation, consumed);
     *is_done = result == PARSE_MORE;
     if (result == PARSE_MORE) {
         require(input.size - consumed < PARSER_INPUT_BYTES_MAX);

@@ -1,6 +1,7 @@
 #include "protocol/binary.h"
 #include "protocol/reply.h"
 #include "protocol/text.h"
+#include "protocol/text_hit.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -453,9 +454,33 @@ static void the_longest_answer_fits_its_bound(void **state)
     assert_true(size <= REPLY_HEAD_BYTES_MAX);
 }
 
+static void a_hit_written_at_once_is_the_hit_written_in_parts(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"get k\r\n", "gets some-key\r\n", "get a b\r\n",
+                                        "gets a b\r\n"};
+    static const char *const values[] = {"", "7", "a value of some length\r\nwith a line end"};
+    static const uint64_t numbers[] = {0, 9, 10, 99, 100, 65535, UINT32_MAX};
+    unsigned char wire[TEXT_HIT_BYTES_MAX + 64];
+    for (size_t l = 0; l < COUNT(lines); l++)
+        for (size_t v = 0; v < COUNT(values); v++)
+            for (size_t n = 0; n < COUNT(numbers); n++) {
+                struct operation get = parse_text(lines[l]);
+                struct outcome outcome = {
+                    .status = OUTCOME_OK,
+                    .client_flags = (uint32_t)numbers[n],
+                    .cas = numbers[n] * 0x100000001u,
+                    .value = {(const unsigned char *)values[v], strlen(values[v])}};
+                size_t size = text_hit_encode(&get, outcome.client_flags, outcome.cas,
+                                              outcome.value, wire);
+                assert_bytes(answer(&get, &outcome), wire, size);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_hit_written_at_once_is_the_hit_written_in_parts),
         cmocka_unit_test(text_gets_answer_with_values),
         cmocka_unit_test(text_commands_answer_with_a_line),
         cmocka_unit_test(mg_answers_its_flags_in_the_order_asked),
