@@ -291,8 +291,7 @@ static bool lengths_are_legal(const struct packet *packet)
     const struct binary_command *command = packet->command;
     bool extras_ok = packet->extras_bytes == command->extras_bytes ||
                      (packet->extras_bytes == 0 && command->extras_optional);
-    return extras_ok && packet->key_bytes <= KEY_BYTES_MAX &&
-           length_is_legal((enum length_rule)command->key_rule, packet->key_bytes) &&
+    return extras_ok && length_is_legal((enum length_rule)command->key_rule, packet->key_bytes) &&
            length_is_legal((enum length_rule)command->value_rule, packet->value_bytes);
 }
 
@@ -306,7 +305,8 @@ static bool read_header(struct packet *packet, const unsigned char *header)
     packet->cas = load64(header + 16);
     packet->extras = header + BINARY_HEADER_BYTES;
     uint64_t before_value = (uint64_t)packet->extras_bytes + packet->key_bytes;
-    if (body < before_value || body - before_value > VALUE_BYTES_MAX)
+    if (packet->key_bytes > KEY_BYTES_MAX || body < before_value ||
+        body - before_value > VALUE_BYTES_MAX)
         return false;
     packet->value_bytes = (uint32_t)(body - before_value);
     return true;

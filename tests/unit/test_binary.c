@@ -272,6 +272,7 @@ static void lengths_that_break_the_opcodes_rule_close_the_connection(void **stat
         {BINARY_SET, 8, 1, 9 + VALUE_BYTES_MAX + 1u},
         {BINARY_SET, 8, 1, UINT32_MAX},
         {0x30, 0, 0, UINT32_MAX},
+        {0x30, 0, 251, 251},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct bytes input = {.size = 0};
