@@ -12,8 +12,8 @@
 #include "server/stripe.h"
 #include <assert.h>
 
-/* Worth compacting: a thirty-second of all memory, and 256 KB for what classes keep in stock. */
-#define SPARSE_DIVISOR 32
+/* Worth compacting: a hundredth of all memory, and 256 KB for what classes keep in stock. */
+#define SPARSE_DIVISOR 100
 #define STOCK_BYTES    ((uint64_t)256 << 10)
 
 #if defined(__clang__)
@@ -45,9 +45,10 @@ static bool is_movable(const struct item *item)
 }
 
 /* Moves the item in that slot if the store holds it.  False when there is no free slot for it. */
-static bool move_slot(struct store *store, struct item *item, uint32_t slot_bytes)
+static bool move_slot(struct store *store, struct memory_drain *drain, struct item *item)
 {
     struct memory *memory = store->memory;
+    const uint32_t slot_bytes = memory->classes[drain->class].slot_bytes;
     unsigned char key[UINT8_MAX];
     const unsigned size = glance(item, slot_bytes, key);
     const uint64_t hash = key_hash((struct slice){key, size});
@@ -67,7 +68,7 @@ static bool move_slot(struct store *store, struct item *item, uint32_t slot_byte
     if (copy != NULL) {
         memcpy(copy, item, item_bytes(item));
         index_replace(&stripe->index, place, copy);
-        memory_release(memory, item, item_bytes(copy));
+        memory_drain_release(memory, drain, item);
     }
     store_unlock(stripe);
     return has_room;
@@ -89,7 +90,7 @@ bool store_compact(struct store *store)
     if (!memory_drain_begin(store->memory, &drain))
         return false;
     while ((item = memory_drain_next(store->memory, &drain)) != NULL)
-        if (!move_slot(store, item, store->memory->classes[drain.class].slot_bytes))
+        if (!move_slot(store, &drain, item))
             break;
     return memory_drain_end(store->memory, &drain);
 }

@@ -44,9 +44,10 @@ struct slab {
     uint64_t free[]; /* one bit per slot, set if it is free */
 };
 
-/* The free slots that a thread keeps of one memory. */
+/* The free slots that a thread keeps of one memory.  Owned by its thread. */
 struct memory_cache {
     struct memory *memory;
+    uint32_t recall; /* the last one obeyed */
     uint8_t count[CACHED_CLASSES];
     memory_handle slot[CACHED_CLASSES][CACHED_SLOTS_MAX];
 };
@@ -266,10 +267,40 @@ static void class_give(struct memory *memory, struct memory_class *class, void *
         slab_rebin(memory, class, page);
 }
 
-/* This thread's cache of that memory, or NULL. */
+/* Gives back what the cache has of a class, all but `kept`. */
+static void cache_flush(struct memory_cache *own, unsigned number, unsigned kept)
+{
+    struct memory_class *class = &own->memory->classes[number];
+
+    if (own->count[number] <= kept)
+        return;
+    pthread_mutex_lock(&class->lock);
+    while (own->count[number] > kept)
+        class_give(own->memory, class,
+                   memory_pointer(own->memory, own->slot[number][--own->count[number]]));
+    pthread_mutex_unlock(&class->lock);
+}
+
+static void cache_flush_all(struct memory_cache *own)
+{
+    for (unsigned number = 0; number < CACHED_CLASSES; number++)
+        cache_flush(own, number, 0);
+}
+
+/* This thread's cache of that memory, or NULL.  Emptied, if slots were recalled because one that
+ * a thread keeps may be all that is left in a slab. */
 static struct memory_cache *cache_of(struct memory *memory)
 {
-    return cache != NULL && cache->memory == memory ? cache : NULL;
+    uint32_t recall;
+
+    if (cache == NULL || cache->memory != memory)
+        return NULL;
+    recall = atomic_load_explicit(&memory->recall, memory_order_relaxed);
+    if (cache->recall != recall) {
+        cache->recall = recall;
+        cache_flush_all(cache);
+    }
+    return cache;
 }
 
 static void *slot_alloc(struct memory *memory, unsigned number)
@@ -298,20 +329,6 @@ static void *slot_alloc(struct memory *memory, unsigned number)
     pointer = memory_pointer(memory, taken);
     ASAN_UNPOISON_MEMORY_REGION(pointer, class->slot_bytes);
     return pointer;
-}
-
-/* Gives back what the cache has of a class, all but `kept`. */
-static void cache_flush(struct memory_cache *own, unsigned number, unsigned kept)
-{
-    struct memory_class *class = &own->memory->classes[number];
-
-    if (own->count[number] <= kept)
-        return;
-    pthread_mutex_lock(&class->lock);
-    while (own->count[number] > kept)
-        class_give(own->memory, class,
-                   memory_pointer(own->memory, own->slot[number][--own->count[number]]));
-    pthread_mutex_unlock(&class->lock);
 }
 
 static void slot_release(struct memory *memory, unsigned number, void *pointer)
@@ -447,6 +464,8 @@ bool memory_drain_begin(struct memory *memory, struct memory_drain *drain)
         page = PAGE_NONE;
     pthread_mutex_unlock(&class->lock);
     *drain = (struct memory_drain){.slab = page, .class = number};
+    if (page != PAGE_NONE && number < CACHED_CLASSES && cache_of(memory) != NULL)
+        cache_flush(cache, number, 0);
     return page != PAGE_NONE;
 }
 
@@ -464,6 +483,16 @@ void *memory_drain_next(struct memory *memory, struct memory_drain *drain)
     return pointer;
 }
 
+void memory_drain_release(struct memory *memory, struct memory_drain *drain, void *pointer)
+{
+    struct memory_class *class = &memory->classes[drain->class];
+
+    ASAN_POISON_MEMORY_REGION(pointer, class->slot_bytes);
+    pthread_mutex_lock(&class->lock);
+    class_give(memory, class, pointer);
+    pthread_mutex_unlock(&class->lock);
+}
+
 bool memory_drain_end(struct memory *memory, struct memory_drain *drain)
 {
     struct memory_class *class = &memory->classes[drain->class];
@@ -475,9 +504,11 @@ bool memory_drain_end(struct memory *memory, struct memory_drain *drain)
     is_empty = slab->used == 0;
     if (is_empty)
         slab_delete(memory, class, drain->slab);
-    else
-        list_insert(memory, class, drain->slab, bin_of(class, slab->used));
+    else /* as if it were full, so that the next drain takes another */
+        list_insert(memory, class, drain->slab, slab->used == class->slots ? FULL : SLAB_BINS - 1);
     pthread_mutex_unlock(&class->lock);
+    if (!is_empty)
+        atomic_fetch_add_explicit(&memory->recall, 1, memory_order_relaxed);
     return is_empty;
 }
 
@@ -494,8 +525,7 @@ void memory_thread_deinit(struct memory *memory)
 {
     if (cache_of(memory) == NULL)
         return;
-    for (unsigned number = 0; number < CACHED_CLASSES; number++)
-        cache_flush(cache, number, 0);
+    cache_flush_all(cache);
     free(cache);
     cache = NULL;
 }

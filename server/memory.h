@@ -56,6 +56,7 @@ struct memory {
     _Atomic uint64_t limit_bytes;    /* [A] pages and what is charged together */
     _Atomic uint64_t charged_bytes;  /* [A] outside of the pages: index, ghosts, maps, the process */
     _Atomic uint64_t free_slot_bytes; /* [A] in slabs of items */
+    _Atomic uint32_t recall;         /* [A] rises when threads are to give back what they keep */
     struct memory_class classes[MEMORY_CLASSES];
 };
 
@@ -98,6 +99,8 @@ bool memory_drain_begin(struct memory *, struct memory_drain *);
 /* The next slot that was allocated when asked, or NULL at the end.  By the time the caller looks
  * it may be free again; it is not given anew before memory_drain_end(). */
 void *memory_drain_next(struct memory *, struct memory_drain *);
+/* Frees a slot of that slab past the thread's cache. */
+void memory_drain_release(struct memory *, struct memory_drain *, void *);
 /* Frees the slab if it is empty now, and returns whether it was. */
 bool memory_drain_end(struct memory *, struct memory_drain *);
 

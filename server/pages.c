@@ -18,6 +18,7 @@ struct page_link {
 #define VALUE_MASK  ((1u << KIND_SHIFT) - 1)
 #define EXACT_BINS  32u
 #define SEARCH_MAX  32
+#define HUGE_PAGES  512u /* pages of a huge page; the range is aligned to them */
 
 /* Entries are kept inverted in the two kind bits, so that zeroed memory reads as UNKNOWN. */
 static uint32_t entry_of(enum page_kind kind, uint32_t value)
@@ -171,6 +172,20 @@ static void set_dirty(struct pages *pages, uint64_t dirty)
         pages->dirty_low = dirty;
 }
 
+/* A hole in a huge page would be filled again, by the next small run in it or by khugepaged, and
+ * more be resident than we count: so where memory was given back once, small pages do. */
+static void give_back(struct pages *pages, uint32_t first, uint32_t count)
+{
+    const uint32_t start = first / HUGE_PAGES * HUGE_PAGES;
+    uint32_t end = (first + count + HUGE_PAGES - 1) / HUGE_PAGES * HUGE_PAGES;
+
+    if (end > pages->end)
+        end = pages->end;
+    (void)madvise(pages_address(pages, start), (size_t)(end - start) * PAGE_BYTES,
+                  MADV_NOHUGEPAGE);
+    (void)madvise(pages_address(pages, first), (size_t)count * PAGE_BYTES, MADV_DONTNEED);
+}
+
 /* Gives the largest dirty run back to the system, or `count_max` pages of it. */
 static bool purge_one(struct pages *pages, uint32_t count_max)
 {
@@ -191,7 +206,7 @@ static bool purge_one(struct pages *pages, uint32_t count_max)
         list_insert(pages, DIRTY, first + count_max, count - count_max);
         count = count_max;
     }
-    madvise(pages_address(pages, first), (size_t)count * PAGE_BYTES, MADV_DONTNEED);
+    give_back(pages, first, count);
     set_dirty(pages, dirty - count);
     insert_merged(pages, CLEAN, first, count);
     return true;

@@ -174,12 +174,18 @@ static bool shrink(struct store *store, uint64_t now_ms)
         if (!store_compact(store))
             break;
     for (unsigned i = 0; i < 64 && store->options.evicts; i++) {
-        if (memory_held_bytes(store->memory) <= limit)
+        const uint64_t held = memory_held_bytes(store->memory);
+        const uint64_t unused =
+            atomic_load_explicit(&store->memory->free_slot_bytes, memory_order_relaxed);
+
+        if (held <= limit + limit / 256) /* bookkeeping may exceed it a little */
             return true;
+        if (unused / 2 > held - limit && store_compact(store))
+            continue;
         if (!store_make_room(store, (uint64_t)i << store->stripe_shift, 64 << 10, now_ms))
             return true;
     }
-    return memory_held_bytes(store->memory) <= limit;
+    return memory_held_bytes(store->memory) <= limit + limit / 256;
 }
 
 /* Returns whether more is to be done soon. */
