@@ -7,6 +7,7 @@ out the same, found by trying.
 """
 
 import argparse
+import math
 
 from servers import BenchError, Client, Server, add_server_options, find_program, find_servers, main_guard, write_json
 
@@ -26,13 +27,28 @@ PATTERNS = [
 ]
 
 
+def mean_of(form):
+    """The mean of a ringbench --value-bytes form, roughly: a largest value is left out of it."""
+    name, _, numbers = form.partition(":")
+    if name == "lognormal":
+        median, sigma, _ = (float(number) for number in numbers.split(","))
+        return median * math.exp(sigma * sigma / 2)
+    if name == "uniform":
+        return sum(float(number) for number in numbers.split("-")) / 2
+    if name == "list":
+        pairs = [pair.split("@") for pair in numbers.split(",")]
+        return sum(float(number) * float(weight) for number, weight in pairs) / sum(float(weight) for _, weight in pairs)
+    return float(form)
+
+
 class Setup:
     def __init__(self, args):
         self.args = args
-        self.memory_mb = args.memory or (32 if args.quick else 128)
+        self.memory_mb = args.memory or (32 if args.quick else 64)
         # about four times as many keys as fit, and time enough to fill and to settle
-        self.keys = self.memory_mb * 16_000
-        self.requests = self.keys * (3 if args.quick else 4)
+        item_bytes = 16 + mean_of(args.value_bytes) + 60
+        self.keys = args.keys or int(4 * self.memory_mb * MB / item_bytes)
+        self.requests = self.keys * (4 if args.quick else 8)
         self.client = Client(find_program("ringbench", args.build))
         self.kinds, self.base = find_servers(args)
 
@@ -96,8 +112,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      epilog=f"Patterns: {', '.join(pattern[0] for pattern in PATTERNS)}.")
     parser.add_argument("pattern", nargs="*", help="all without any")
-    parser.add_argument("--memory", type=int, metavar="MB", help="-m of the first peer (128, quick 32)")
+    parser.add_argument("--memory", type=int, metavar="MB", help="-m of the first peer (64, quick 32)")
     parser.add_argument("--value-bytes", default="lognormal:100,1,4000", metavar="FORM", help="as for ringbench")
+    parser.add_argument("--keys", type=int, metavar="N", help="how many there are (about four times what fits)")
     parser.add_argument("--seed", type=int, default=1)
     add_server_options(parser)
     args = parser.parse_args()
