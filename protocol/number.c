@@ -24,7 +24,7 @@ bool number_parse_u64(struct slice text, uint64_t *number)
     return true;
 }
 
-bool number_parse_u32(struct slice text, uint32_t *number)
+bool number_parse_long_u32(struct slice text, uint32_t *number)
 {
     uint64_t wide;
     if (!number_parse_u64(text, &wide) || wide > UINT32_MAX)
@@ -47,7 +47,7 @@ static int32_t apply_sign(bool is_negative, uint64_t magnitude)
     return (int32_t)(is_negative ? -(int64_t)magnitude : (int64_t)magnitude);
 }
 
-bool number_parse_i32(struct slice text, int32_t *number)
+bool number_parse_long_i32(struct slice text, int32_t *number)
 {
     bool is_negative;
     uint64_t magnitude;
@@ -59,7 +59,7 @@ bool number_parse_i32(struct slice text, int32_t *number)
     return true;
 }
 
-bool number_parse_i32_clamped(struct slice text, int32_t *number)
+bool number_parse_long_i32_clamped(struct slice text, int32_t *number)
 {
     bool is_negative;
     uint64_t magnitude;

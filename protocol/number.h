@@ -10,15 +10,59 @@
 
 /* Each sets *number and returns true, or returns false and leaves it alone when the text is no
  * such number or is out of range. */
+static inline bool number_parse_u32(struct slice text, uint32_t *number);
+static inline bool number_parse_i32(struct slice text, int32_t *number);
 bool number_parse_u64(struct slice text, uint64_t *number);
-bool number_parse_u32(struct slice text, uint32_t *number);
-bool number_parse_i32(struct slice text, int32_t *number);
 
 /* As number_parse_i32(), but a number out of range becomes the nearest that is in it. */
-bool number_parse_i32_clamped(struct slice text, int32_t *number);
+static inline bool number_parse_i32_clamped(struct slice text, int32_t *number);
 
 /* Decimal digits of `number`; `out` has room for DECIMAL_BYTES_MAX.  Returns how many were
  * written. */
 size_t decimal_encode(uint64_t number, unsigned char *out);
+
+/* For the three above: numbers of any length.  Most are short, and those are not worth a call. */
+bool number_parse_long_u32(struct slice text, uint32_t *number);
+bool number_parse_long_i32(struct slice text, int32_t *number);
+bool number_parse_long_i32_clamped(struct slice text, int32_t *number);
+
+/* One to nine digits, which fit every type.  False: try the long way. */
+static inline bool number_parse_short(struct slice text, uint32_t *number)
+{
+    if (text.size - 1 > 8)
+        return false;
+    uint32_t sum = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        uint32_t digit = text.bytes[i] - (uint32_t)'0';
+        if (digit > 9)
+            return false;
+        sum = sum * 10 + digit;
+    }
+    *number = sum;
+    return true;
+}
+
+static inline bool number_parse_u32(struct slice text, uint32_t *number)
+{
+    return number_parse_short(text, number) || number_parse_long_u32(text, number);
+}
+
+static inline bool number_parse_i32(struct slice text, int32_t *number)
+{
+    uint32_t magnitude;
+    if (!number_parse_short(text, &magnitude))
+        return number_parse_long_i32(text, number);
+    *number = (int32_t)magnitude;
+    return true;
+}
+
+static inline bool number_parse_i32_clamped(struct slice text, int32_t *number)
+{
+    uint32_t magnitude;
+    if (!number_parse_short(text, &magnitude))
+        return number_parse_long_i32_clamped(text, number);
+    *number = (int32_t)magnitude;
+    return true;
+}
 
 #endif

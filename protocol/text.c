@@ -343,6 +343,12 @@ static enum parse_result parse(struct text_line *line, struct operation *operati
         parser->scanned = 0;
         return PARSE_DONE;
     }
+    enum parse_result result;
+    if (line->limit - line->start > 4 && memcmp(line->start, "set ", 4) == 0 &&
+        text_parse_plain_set(line, operation, &result)) {
+        parser->scanned = 0;
+        return result;
+    }
     if (!find_line_end(line))
         return PARSE_MORE;
     return parse_line(line, operation);

@@ -49,6 +49,10 @@ enum parse_result text_next_key(struct text_line *, struct operation *);
 /* protocol/text_store.c: set add replace append prepend cas. */
 text_handler text_parse_store;
 
+/* A line that begins with "set ", if it is as nearly all are: single blanks, short numbers, no
+ * noreply, wholly there.  False: it is not, and nothing happened. */
+bool text_parse_plain_set(struct text_line *, struct operation *, enum parse_result *);
+
 /* Finishes a VERB_STORE whose head is fine: takes its value if that is in the input, else gives
  * PARSE_VALUE.  Also for ms. */
 enum parse_result text_take_value(struct text_line *, struct operation *);

@@ -84,3 +84,44 @@ enum parse_result text_parse_store(struct text_line *line, const struct text_com
         return text_refuse_store(line, operation, reason);
     return text_take_value(line, operation);
 }
+
+/* Takes a number of one to nine digits and the blank behind it.  NULL: it is something else. */
+static inline const unsigned char *take_plain_number(const unsigned char *at,
+                                                     const unsigned char *limit, uint32_t *number)
+{
+    const unsigned char *start = at;
+    uint32_t sum = 0;
+    while (at < limit && *at >= '0' && *at <= '9' && at - start < 9)
+        sum = sum * 10 + (uint32_t)(*at++ - '0');
+    if (at == start || at == limit || (*at != ' ' && *at != '\r'))
+        return NULL;
+    *number = sum;
+    return at + 1;
+}
+
+bool text_parse_plain_set(struct text_line *line, struct operation *operation,
+                          enum parse_result *result)
+{
+    const unsigned char *limit = line->limit, *key = line->start + sizeof "set " - 1;
+    const unsigned char *key_end = text_word_end(key, limit);
+    if (key_end == limit || *key_end != ' ' || key_end == key || key_end - key > KEY_BYTES_MAX)
+        return false;
+    uint32_t flags, exptime, bytes;
+    const unsigned char *at = take_plain_number(key_end + 1, limit, &flags);
+    if (at == NULL || at[-1] != ' ')
+        return false;
+    at = take_plain_number(at, limit, &exptime);
+    if (at == NULL || at[-1] != ' ')
+        return false;
+    at = take_plain_number(at, limit, &bytes);
+    if (at == NULL || at[-1] != '\r' || at == limit || *at != '\n')
+        return false;
+    operation_begin(operation, PROTOCOL_TEXT, VERB_STORE, STORE_SET, OPERATION_SET_EXPTIME);
+    operation->key = (struct slice){key, (size_t)(key_end - key)};
+    operation->value.size = bytes;
+    operation->client_flags = flags;
+    operation->exptime = (int32_t)exptime;
+    line->next = at + 1;
+    *result = text_take_value(line, operation);
+    return true;
+}
