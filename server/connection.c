@@ -122,6 +122,12 @@ void connection_close_after_output(struct connection *connection)
     connection->is_closing = true;
 }
 
+void connection_close_in_error(struct connection *connection)
+{
+    connection->is_closing = true;
+    connection->is_in_error = true;
+}
+
 bool connection_produce(struct connection *connection, connection_producer *producer, void *state,
                         void (*release)(void *state))
 {

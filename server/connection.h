@@ -37,6 +37,8 @@ enum connection_close_reason {
 
 /* Nothing more is read or executed; what is in the output is sent, then the connection closes. */
 void connection_close_after_output(struct connection *);
+/* The same, for a client that does not speak our protocols: the log calls it an error. */
+void connection_close_in_error(struct connection *);
 
 /* A long answer, made piece by piece as the socket takes it: lru_crawler metadump and the like.
  * Called whenever all of the output is sent; appends some more (up to about 64 KB) and returns

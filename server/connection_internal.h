@@ -62,6 +62,7 @@ struct connection {
     _Atomic uint8_t state;         /* [A] enum connection_state */
     bool is_authenticated;         /* [W] */
     bool is_closing;               /* [W] nothing more is read or executed */
+    bool is_in_error;              /* [W] closing because of what the client said */
     bool lingers;                  /* [W] closes although the client may still be sending */
     bool is_runnable;              /* [W] in the worker's runnable list */
     bool rest_is_incomplete;       /* [W] the rest needs more input before anything can be done */

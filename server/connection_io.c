@@ -482,7 +482,7 @@ static void end_turn(struct connection *connection)
     } else if (connection->is_closing) {
         if (connection->lingers)
             linger(connection);
-        connection_close(connection, CLOSE_NORMAL);
+        connection_close(connection, connection->is_in_error ? CLOSE_ERROR : CLOSE_NORMAL);
     } else if (connection->worker->is_ending) {
         connection_close(connection, CLOSE_SHUTDOWN);
     } else {

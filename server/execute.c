@@ -9,7 +9,7 @@ static void execute_reject(struct execution *execution, struct operation *operat
 {
     execution_answer_status(execution, operation, OUTCOME_OK);
     if (operation->verb == VERB_CLOSE)
-        connection_close_after_output(execution->connection);
+        connection_close_in_error(execution->connection);
 }
 
 static void execute_plainly(struct execution *execution, struct operation *operation)

@@ -60,8 +60,7 @@ void execute_flush_all(struct execution *execution, struct operation *operation)
         flush_at(at_ms);
     } else {
         flush_at(0); /* one that was to come is forgotten, as memcached does */
-        store_flush(execution->store, now_ms);
-        maintenance_wake();
+        store_flush(execution->store, now_ms); /* the sweep takes the memory back in its time */
     }
     execution_answer_status(execution, operation, OUTCOME_OK);
 }

@@ -219,6 +219,7 @@ void execute_arithmetic(struct execution *execution, struct operation *operation
         execution_answer_status(execution, operation, OUTCOME_NO_MEMORY);
         return;
     }
+    execution_watch_lookup(execution, operation, arithmetic.is_created ? NULL : arithmetic.item);
     if (outcome.status == OUTCOME_OK) {
         fill_counted(operation, &arithmetic, &outcome, context);
         if (!arithmetic.is_created)

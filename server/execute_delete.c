@@ -127,6 +127,8 @@ void execute_delete(struct execution *execution, struct operation *operation)
         delete.stripe = store_lock(execution->store, operation->hash);
         delete.item = stripe_find(delete.stripe, operation->hash, operation->key, delete.now_ms);
         status = decide_delete(operation, delete.item);
+        if (delete.rewrite.item == NULL)
+            execution_watch_lookup(execution, operation, delete.item);
         if (status != OUTCOME_OK)
             continue;
         if (marks)
@@ -164,6 +166,7 @@ void execute_touch(struct execution *execution, struct operation *operation)
         execution_answer_status(execution, operation, OUTCOME_NO_MEMORY);
         return;
     }
+    execution_watch_lookup(execution, operation, item);
     outcome.status = item != NULL ? OUTCOME_OK : OUTCOME_NOT_FOUND;
     if (item != NULL) {
         outcome.client_flags = item_client_flags(item);

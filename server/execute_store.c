@@ -207,6 +207,7 @@ static void store_whole(struct execution *execution, const struct operation *ope
     unsigned char context[CONTEXT_BYTES_MAX];
     bool stays_stale = false;
 
+    execution_watch_lookup(execution, operation, old);
     outcome.value = (struct slice){ item_value(item), operation->value.size };
     outcome.key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0;
     outcome.status = (uint8_t)decide_store(execution, operation, old, &stays_stale);
@@ -316,6 +317,8 @@ static void store_appended(struct execution *execution, const struct operation *
     struct item *item;
 
     outcome.status = (uint8_t)find_for_append(execution, operation, &append, piece_bytes);
+    if (!append.rewrite.failed)
+        execution_watch_lookup(execution, operation, append.old);
     outcome.value = item_value_slice(piece);
     if (outcome.status == OUTCOME_OK) {
         if (append.old != NULL) {

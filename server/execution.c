@@ -4,6 +4,7 @@
 #include "server/connection.h"
 #include "server/output.h"
 #include "server/settings.h"
+#include "server/watch.h"
 #include <assert.h>
 
 /* memcached's item header and the "\r\n" it keeps behind each value: what it takes off -I. */
@@ -127,6 +128,14 @@ int64_t execution_ttl_s(uint64_t expiry_ms, uint64_t now_ms)
     if (expiry_ms == 0)
         return -1;
     return expiry_ms <= now_ms ? 0 : (int64_t)((expiry_ms - now_ms + 999) / 1000);
+}
+
+void execution_watch_lookup(struct execution *execution, const struct operation *operation,
+                            const struct item *item)
+{
+    if (watch_wants(WATCH_FETCHERS))
+        watch_item_get(execution->connection, operation->key, item != NULL,
+                       item != NULL ? item_value_bytes(item) : 0);
 }
 
 /* The same key is implied: a rewrite is for one operation. */

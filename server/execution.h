@@ -115,6 +115,9 @@ void execution_copy_marks(struct item *to, const struct item *from);
 bool execution_set_expiry(struct execution *, const struct operation *, struct stripe *,
                           struct item **item, uint64_t expiry_ms, struct rewrite *);
 
+/* For the log of fetches: a command other than get looked for its key.  `item` may be NULL. */
+void execution_watch_lookup(struct execution *, const struct operation *, const struct item *);
+
 /* Whole seconds until `expiry_ms`, rounded up; -1: never. */
 int64_t execution_ttl_s(uint64_t expiry_ms, uint64_t now_ms);
 

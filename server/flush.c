@@ -1,5 +1,4 @@
 #include "server/flush.h"
-#include "server/maintenance.h"
 #include "server/store.h"
 
 _Atomic uint64_t flush_pending_ms;
@@ -13,5 +12,4 @@ void flush_now_if_due(struct store *store, uint64_t now_ms)
     if (!atomic_compare_exchange_strong(&flush_pending_ms, &at_ms, 0))
         return;
     store_flush(store, now_ms);
-    maintenance_wake();
 }

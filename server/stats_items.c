@@ -56,7 +56,7 @@ void stats_items(const struct stats_writer *writer)
 
 static void list_class(const struct stats_writer *writer, const struct store_stats *store)
 {
-    uint64_t chunk_bytes = store->bytes / store->items;
+    uint64_t chunk_bytes = store->items != 0 ? store->bytes / store->items : 0;
     uint64_t pages = (store->bytes + PAGE_BYTES - 1) / PAGE_BYTES;
     uint64_t per_page, chunks;
 
@@ -79,10 +79,12 @@ void stats_slabs(const struct stats_writer *writer)
 {
     struct store_stats store;
     struct stats_sums sums;
+    bool is_used;
 
     store_stats(writer->execution->store, &store);
     stats_sum(&sums);
-    if (store.items != 0) {
+    is_used = store.items != 0 || store.items_total != 0;
+    if (is_used) {
         list_class(writer, &store);
         stats_u64(writer, "1:get_hits", sums.get_hits);
         stats_u64(writer, "1:cmd_set", sums.cmd_set);
@@ -93,7 +95,7 @@ void stats_slabs(const struct stats_writer *writer)
         stats_u64(writer, "1:cas_badval", sums.cas_badval);
         stats_u64(writer, "1:touch_hits", sums.touch_hits);
     }
-    stats_u64(writer, "active_slabs", store.items != 0);
+    stats_u64(writer, "active_slabs", is_used);
     stats_u64(writer, "total_malloced", store.bytes + store.index_bytes + store.overhead_bytes);
 }
 

@@ -49,6 +49,11 @@ void connection_close_after_output(struct connection *it)
     it->is_closed = true;
 }
 
+void connection_close_in_error(struct connection *it)
+{
+    it->is_closed = true;
+}
+
 bool connection_produce(struct connection *it, connection_producer *producer, void *state,
                         void (*release)(void *state))
 {

@@ -44,7 +44,8 @@ static void fetchers_are_what_is_watched_unless_said(void **state)
     says("watch\r\n", "OK\r\n");
     assert_true(conversation_is_watching());
     says("set k 0 0 3\r\nabc\r\nget k no\r\n", "STORED\r\nVALUE k 0 3\r\nabc\r\nEND\r\n");
-    assert_string_equal(watched(), "type=item_get key=k status=found clsid=1 cfd=7 size=3\n"
+    assert_string_equal(watched(), "type=item_get key=k status=not_found clsid=0 cfd=7 size=0\n"
+                                   "type=item_get key=k status=found clsid=1 cfd=7 size=3\n"
                                    "type=item_get key=no status=not_found clsid=0 cfd=7 size=0\n");
 }
 
