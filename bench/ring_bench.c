@@ -6,18 +6,29 @@
  *             with if all share evenly
  *   lookup    nanoseconds from the hash of a key to its owners
  *   claim     milliseconds per table, and the bytes that peers exchange
+ *   load      the busiest node over the average, for keys used as by Zipf, before and after a
+ *             rebalance that may go on for some tables
  *
  * usage: ringtablebench [SEED] */
 
 #include "bench/rng.h"
 #include "ring/claim.h"
+#include "ring/rebalance.h"
 #include "ring/table.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { COPIES = 3, NODES_MAX = 201, TOKENS_MAX = 256, LOOKUPS = 1 << 21, HASHES = 1 << 14 };
+enum {
+    COPIES = 3,
+    NODES_MAX = 201,
+    TOKENS_MAX = 256,
+    LOOKUPS = 1 << 21,
+    HASHES = 1 << 14,
+    KEYS = 1000000
+};
 
 /* Of this process's own time: others on the machine take none of it. */
 static double now_ns(void)
@@ -355,6 +366,93 @@ static void report_claim(struct cluster *cluster, struct rng *rng)
     }
 }
 
+/* Operations on keys of which the n-th is used n^-exponent as often as the first. */
+static void use_zipf(struct rng *rng, double exponent, uint64_t *operations)
+{
+    memset(operations, 0, sizeof *operations << RING_PARTITION_BITS_DEFAULT);
+    for (unsigned key = 1; key <= KEYS; key++)
+        operations[rng_next(rng) >> (64 - RING_PARTITION_BITS_DEFAULT)] +=
+            (uint64_t)(1e12 * pow(key, -exponent));
+}
+
+static int compare_operations(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* The load, over the average, of who is first owner of the hottest partition and besides has its
+ * share of the quietest ones: no table has a lower peak. */
+static double floor_of(const uint64_t *operations, unsigned nodes)
+{
+    static uint64_t sorted[1 << RING_PARTITION_BITS_DEFAULT];
+    unsigned partitions = 1u << RING_PARTITION_BITS_DEFAULT;
+    double sum = 0, least;
+
+    memcpy(sorted, operations, sizeof sorted);
+    qsort(sorted, partitions, sizeof sorted[0], compare_operations);
+    for (unsigned p = 0; p < partitions; p++)
+        sum += (double)sorted[p];
+    least = 2 * (double)sorted[partitions - 1];
+    for (unsigned p = 0; p + 1 < COPIES * partitions / nodes; p++)
+        least += (double)sorted[p];
+    for (unsigned p = 0; p + 1 < partitions / nodes; p++)
+        least += (double)sorted[p];
+    return least * nodes / (sum * (COPIES + 1));
+}
+
+static void rebalance(struct cluster *cluster, const uint64_t *operations, unsigned permille,
+                      double exponent)
+{
+    static struct rebalance_work work;
+    struct rebalance_report report;
+    unsigned moves = 0, first_moves = 0, tables = 0, before = 0;
+    double start_ns = now_ns();
+
+    for (;;) {
+        struct ring_table *next = &cluster->tables[!cluster->now];
+        struct rebalance_input input = {
+            .claim = {cluster->members, cluster->count, COPIES, 1, &cluster->tables[cluster->now]},
+            .operations = operations,
+            .owner_cost = 1,
+            .first_cost = 1,
+            .threshold_permille = permille};
+        enum rebalance_answer answer = rebalance_next(&work, &input, next, &report);
+        if (tables == 0)
+            before = report.peak_before_permille;
+        if (answer != REBALANCE_NEXT)
+            break;
+        tables++;
+        moves += report.moves;
+        first_moves += report.first_moves;
+        cluster->now = !cluster->now;
+    }
+    printf("  Zipf(%.2f)      %.2f     %.2f   %.3f   %.2f   %4u (%4.1f %%)   %4u          %2u   "
+           "%.0f ms\n",
+           exponent, permille / 1000.0, before / 1000.0, report.peak_after_permille / 1000.0,
+           floor_of(operations, cluster->count), moves,
+           100.0 * moves / (COPIES << RING_PARTITION_BITS_DEFAULT), first_moves, tables,
+           (now_ns() - start_ns) / 1e6);
+}
+
+static void report_load(struct cluster *cluster, struct rng *rng)
+{
+    static const double exponents[] = {0.8, 0.99, 1.2};
+    static const unsigned thresholds[] = {1500, 1200, 1100};
+    static uint64_t operations[1 << RING_PARTITION_BITS_DEFAULT];
+
+    printf("\nload of 30 nodes, %u keys; owner 1, first owner 1 more\n"
+           "               threshold  before  after   floor  copies moved   first moved   tables\n",
+           (unsigned)KEYS);
+    for (unsigned i = 0; i < sizeof exponents / sizeof exponents[0]; i++) {
+        use_zipf(rng, exponents[i], operations);
+        for (unsigned j = 0; j < sizeof thresholds / sizeof thresholds[0]; j++) {
+            grow(cluster, rng, 30, 0);
+            rebalance(cluster, operations, thresholds[j], exponents[i]);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct cluster *cluster = calloc(1, sizeof *cluster);
@@ -371,6 +469,7 @@ int main(int argc, char **argv)
     report_moves(cluster, ring, &rng);
     report_lookup(cluster, ring, &rng);
     report_claim(cluster, &rng);
+    report_load(cluster, &rng);
     free(ring);
     free(cluster);
     return EXIT_SUCCESS;
