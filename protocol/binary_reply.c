@@ -2,6 +2,7 @@
  *
  * The quiet forms of get hide a miss, those of writes hide success; everything else is said. */
 #include "protocol/binary.h"
+#include "protocol/binary_hit.h"
 #include "protocol/reply_writer.h"
 #include <assert.h>
 
@@ -80,22 +81,10 @@ size_t binary_reply_stat(const struct operation *operation, struct slice name, s
     return (size_t)(put_slice(put_slice(at, name), value) - out);
 }
 
-/* Whether get returns the key with the value, or instead of it on a miss. */
-static bool returns_key(const struct operation *operation)
-{
-    switch (operation->opcode) {
-    case BINARY_GETK:
-    case BINARY_GETKQ:
-    case BINARY_GATK:
-    case BINARY_GATKQ: return true;
-    }
-    return false;
-}
-
 static size_t write_value(const struct operation *operation, const struct outcome *outcome,
                           unsigned char *out)
 {
-    struct slice key = returns_key(operation) ? operation->key : (struct slice){NULL, 0};
+    struct slice key = binary_get_returns_key(operation->opcode) ? operation->key : (struct slice){NULL, 0};
     size_t body_bytes = 4 + key.size + outcome->value.size;
     unsigned char *at =
         put_header(out, operation, BINARY_OK, 4, key.size, body_bytes, outcome->cas);
@@ -177,7 +166,7 @@ size_t binary_reply_head(const struct operation *operation, const struct outcome
         return 0;
     if (status == OUTCOME_OK)
         return write_success(operation, outcome, out);
-    if (status == OUTCOME_NOT_FOUND && returns_key(operation)) {
+    if (status == OUTCOME_NOT_FOUND && binary_get_returns_key(operation->opcode)) {
         struct slice key = operation->key;
         unsigned char *at = put_header(out, operation, BINARY_NOT_FOUND, 0, key.size, key.size, 0);
         return (size_t)(put_slice(at, key) - out);

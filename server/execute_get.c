@@ -2,6 +2,7 @@
  *
  * A plain get of a plain item takes the short way: find, write, count.  All that meta get can ask
  * for beyond it (times, a new expiry, the win of a recache) takes the long one. */
+#include "protocol/binary_hit.h"
 #include "protocol/text_hit.h"
 #include "server/cells.h"
 #include "server/clock.h"
@@ -9,6 +10,7 @@
 #include "server/prefix_stats.h"
 #include "server/settings.h"
 #include "server/watch.h"
+#include <assert.h>
 
 #define LONG_WAY                                                                                  \
     (OPERATION_SET_EXPTIME | OPERATION_VIVIFY | OPERATION_RECACHE | OPERATION_COMPARE_CAS |       \
@@ -251,17 +253,21 @@ static void execute_long_get(struct execution *execution, struct operation *oper
     count_get(execution, operation, true);
 }
 
-/* Answers a hit of get or gets on an item that is nothing but a short value. */
+/* Answers a hit of a text or binary get on an item that is nothing but a short value. */
 static void answer_plain_hit(struct execution *execution, const struct operation *operation,
                              const struct item *item)
 {
+    struct output *output = execution->output;
     struct slice value = item_value_slice(item);
-    unsigned char *out = output_reserve(execution->output,
-                                        TEXT_HIT_BYTES_MAX + operation->key.size + value.size);
     uint32_t client_flags = (item->bits & ITEM_FLAGS) != 0 ? item_client_flags(item) : 0;
-    uint64_t cas = (operation->options & OPERATION_WANTS_CAS) != 0 ? execution_cas(item) : 0;
+    uint64_t cas = execution_cas(item);
+    unsigned char *out =
+        output_reserve(output, TEXT_HIT_BYTES_MAX + operation->key.size + value.size);
 
-    output_commit(execution->output, text_hit_encode(operation, client_flags, cas, value, out));
+    static_assert(BINARY_HIT_BYTES_MAX <= TEXT_HIT_BYTES_MAX, "the room is enough for both");
+    output_commit(output, operation->protocol == PROTOCOL_TEXT
+                              ? text_hit_encode(operation, client_flags, cas, value, out)
+                              : binary_hit_encode(operation, client_flags, cas, value, out));
 }
 
 static void answer_hit(struct execution *execution, const struct operation *operation,
@@ -295,7 +301,7 @@ void execute_get(struct execution *execution, struct operation *operation)
         answer_miss(execution, operation);
         return;
     }
-    if (operation->protocol == PROTOCOL_TEXT && (item->bits & (ITEM_LONG | ITEM_CELL)) == 0)
+    if (operation->protocol != PROTOCOL_META && (item->bits & (ITEM_LONG | ITEM_CELL)) == 0)
         answer_plain_hit(execution, operation, item);
     else
         answer_hit(execution, operation, item);

@@ -162,7 +162,7 @@ static void answer_store(struct execution *execution, const struct operation *op
     watch_store(execution, operation, outcome->status);
     if (outcome->status == OUTCOME_NO_MEMORY)
         counter_add(&execution->worker->counters.store_no_memory, 1);
-    execution_answer(execution, operation, outcome);
+    execution_answer_head(execution, operation, outcome);
 }
 
 /* A stale store keeps the expiry and the marks of what it replaces: the item is made again with
@@ -196,13 +196,23 @@ static bool keep_stale(struct execution *execution, const struct operation *oper
     return true;
 }
 
+/* Whether the old item does not matter: it is replaced, whatever it is. */
+static bool is_unconditional(const struct operation *operation)
+{
+    const uint32_t conditions = OPERATION_COMPARE_CAS | OPERATION_INVALIDATE;
+
+    return operation->mode == STORE_SET && (operation->options & conditions) == 0;
+}
+
 /* Takes `item`. */
 static void store_whole(struct execution *execution, const struct operation *operation,
                         struct item *item)
 {
     uint64_t now_ms = execution->worker->now_ms;
     struct stripe *stripe = store_lock(execution->store, operation->hash);
-    struct item *old = stripe_find(stripe, operation->hash, operation->key, now_ms);
+    struct item *old = is_unconditional(operation)
+                           ? NULL
+                           : stripe_find(stripe, operation->hash, operation->key, now_ms);
     struct outcome outcome = { 0 };
     unsigned char context[CONTEXT_BYTES_MAX];
     bool stays_stale = false;
@@ -235,6 +245,36 @@ static void store_whole(struct execution *execution, const struct operation *ope
     answer_store(execution, operation, &outcome);
     if (item != NULL)
         item_discard(execution->store, item);
+}
+
+/* The usual set of a key that is there: its value has the same size, so it goes where the old one
+ * was.  False: it is not like that, or somebody wants to know more about it. */
+static bool overwrite(struct execution *execution, const struct operation *operation)
+{
+    uint64_t now_ms = execution->worker->now_ms;
+    struct outcome outcome = { 0 };
+    struct item_spec spec;
+    struct stripe *stripe;
+    struct item *old;
+    bool is_done;
+
+    if (!is_unconditional(operation) || (operation->options & OPERATION_WANTS_CONTEXT) != 0 ||
+        atomic_load_explicit(&settings.detail_enabled, memory_order_relaxed))
+        return false;
+    spec = spec_of_store(operation);
+    stripe = store_lock(execution->store, operation->hash);
+    old = stripe_find(stripe, operation->hash, operation->key, now_ms);
+    is_done = old != NULL && stripe_overwrite(stripe, old, &spec, operation->value, now_ms);
+    if (is_done)
+        outcome.cas = execution_cas(old);
+    store_unlock(stripe);
+    if (!is_done)
+        return false;
+    counter_add(&execution->worker->counters.cmd_set, 1);
+    outcome.value = operation->value;
+    outcome.key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0;
+    answer_store(execution, operation, &outcome);
+    return true;
 }
 
 /* The value of `old` and the value of `piece`, one after the other. */
@@ -362,6 +402,8 @@ void execute_store(struct execution *execution, struct operation *operation)
         execute_context_store(execution, operation);
         return;
     }
+    if (overwrite(execution, operation))
+        return;
     item = make_item(execution, operation);
     if (item == NULL)
         return;

@@ -32,6 +32,15 @@ void execution_answer(struct execution *execution, const struct operation *opera
     output_commit(output, used);
 }
 
+void execution_answer_head(struct execution *execution, const struct operation *operation,
+                           const struct outcome *outcome)
+{
+    unsigned char *out = output_reserve(execution->output, reply_head_bytes_max(operation));
+
+    assert(!reply_has_value(operation, outcome));
+    output_commit(execution->output, reply_head(operation, outcome, out));
+}
+
 void execution_answer_status(struct execution *execution, const struct operation *operation,
                              enum outcome_status status)
 {

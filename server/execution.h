@@ -51,6 +51,8 @@ bool execute_is_text_login(const struct operation *);
 
 /* Writes the whole answer, values copied. */
 void execution_answer(struct execution *, const struct operation *, const struct outcome *);
+/* The same for a verb whose answer never has a value: all but the gets. */
+void execution_answer_head(struct execution *, const struct operation *, const struct outcome *);
 /* Answers with nothing but a status. */
 void execution_answer_status(struct execution *, const struct operation *, enum outcome_status);
 /* As execution_answer(), but sends a long value from the `item` that it is in.  Lock held. */

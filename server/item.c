@@ -71,6 +71,14 @@ void item_init(struct item *item, const struct item_spec *spec, uint64_t now_ms)
     memcpy(item->data + item_optional_bytes(item->bits), spec->key.bytes, spec->key.size);
 }
 
+bool item_has_shape_of(const struct item *item, const struct item_spec *spec)
+{
+    const unsigned marks = ITEM_STALE | ITEM_WON; /* those need no room */
+
+    return (item->bits & ~marks) == bits_of_spec(spec) && !(item->bits & ITEM_LONG) &&
+           item->key_bytes == spec->key.size && item->value_bytes_short == spec->value_bytes;
+}
+
 uint64_t item_bytes(const struct item *item)
 {
     return sizeof(struct item) + item_optional_bytes(item->bits) + item->key_bytes +

@@ -70,6 +70,10 @@ uint64_t item_bytes_of_spec(const struct item_spec *);
  * for the caller, the hlc is 0, and an ITEM_LONG has one reference. */
 void item_init(struct item *, const struct item_spec *, uint64_t now_ms);
 
+/* Whether an item of this spec has the same optional fields and the same size as this one, which
+ * is not ITEM_LONG. */
+bool item_has_shape_of(const struct item *, const struct item_spec *);
+
 uint64_t item_bytes(const struct item *);
 uint64_t item_cas(const struct item *); /* the explicit one, or the hlc */
 uint32_t item_client_flags(const struct item *);

@@ -289,6 +289,27 @@ bool stripe_put(struct stripe *stripe, uint64_t hash, struct item *item)
     return true;
 }
 
+bool stripe_overwrite(struct stripe *stripe, struct item *item, const struct item_spec *spec,
+                      struct slice value, uint64_t now_ms)
+{
+    const struct item before = *item;
+
+    assert(value.size == spec->value_bytes);
+    if (!item_has_shape_of(item, spec))
+        return false;
+    item_init(item, spec, now_ms);
+    item->in_main = before.in_main;
+    item->tidied = before.tidied;
+    item->frequency = before.frequency < 3 ? before.frequency + 1 : 3;
+    if (value.size > 0)
+        memcpy(item_value(item), value.bytes, value.size);
+    item->hlc = stripe_clock_next(stripe, now_ms);
+    if (item->bits & ITEM_EXPIRES)
+        hunt_expect(stripe, spec->expiry_ms);
+    stripe->counters.items_total++;
+    return true;
+}
+
 void stripe_remove(struct stripe *stripe, uint64_t hash, struct item *item)
 {
     const memory_handle handle = memory_handle_of(stripe->store->memory, item);

@@ -65,6 +65,12 @@ void stripe_use(struct stripe *, struct item *, uint64_t now_ms);
  * not grow. */
 bool stripe_put(struct stripe *, uint64_t hash, struct item *item);
 
+/* Makes `item` what the spec says, value included, if that needs no other memory: the same optional
+ * fields, the same size.  As stripe_put() of a new item under a fresh dot, but nothing is allocated,
+ * indexed or queued.  Returns false, and changes nothing, if the item has another shape.  Lock held. */
+bool stripe_overwrite(struct stripe *, struct item *item, const struct item_spec *,
+                      struct slice value, uint64_t now_ms);
+
 /* Takes the item out of the store and frees it (once the last reference is gone).  Lock held. */
 void stripe_remove(struct stripe *, uint64_t hash, struct item *);
 

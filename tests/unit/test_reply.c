@@ -1,4 +1,5 @@
 #include "protocol/binary.h"
+#include "protocol/binary_hit.h"
 #include "protocol/reply.h"
 #include "protocol/text.h"
 #include "protocol/text_hit.h"
@@ -477,9 +478,36 @@ static void a_hit_written_at_once_is_the_hit_written_in_parts(void **state)
             }
 }
 
+static void a_binary_hit_written_at_once_is_the_hit_written_in_parts(void **state)
+{
+    (void)state;
+    static const uint8_t opcodes[] = {BINARY_GET,  BINARY_GETQ, BINARY_GETK, BINARY_GETKQ,
+                                      BINARY_GAT,  BINARY_GATQ, BINARY_GATK, BINARY_GATKQ};
+    static const char *const values[] = {"", "7", "a value of some length"};
+    unsigned char wire[BINARY_HIT_BYTES_MAX + 64];
+    for (size_t o = 0; o < COUNT(opcodes); o++)
+        for (size_t v = 0; v < COUNT(values); v++) {
+            struct operation get = {.verb = VERB_GET,
+                                    .protocol = PROTOCOL_BINARY,
+                                    .opcode = opcodes[o],
+                                    .options = OPERATION_WANTS_VALUE | OPERATION_WANTS_CAS,
+                                    .opaque = 0x12345678,
+                                    .key = SLICE("some-key")};
+            struct outcome outcome = {
+                .status = OUTCOME_OK,
+                .client_flags = 0xdecade,
+                .cas = 0x123456789abcdef0,
+                .value = {(const unsigned char *)values[v], strlen(values[v])}};
+            size_t size =
+                binary_hit_encode(&get, outcome.client_flags, outcome.cas, outcome.value, wire);
+            assert_bytes(answer(&get, &outcome), wire, size);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_binary_hit_written_at_once_is_the_hit_written_in_parts),
         cmocka_unit_test(a_hit_written_at_once_is_the_hit_written_in_parts),
         cmocka_unit_test(text_gets_answer_with_values),
         cmocka_unit_test(text_commands_answer_with_a_line),
