@@ -16,7 +16,8 @@ import tempfile
 from contextlib import ExitStack
 from statistics import median
 
-from servers import (BenchError, Client, Echo, Server, add_server_options, find_program, find_servers, main_guard,
+import memory
+from servers import (BenchError, Client, Echo, Others, Server, add_server_options, find_program, find_servers, main_guard,
                      write_json)
 from workloads import WORKLOADS, choose
 
@@ -239,6 +240,12 @@ def compare_workers(setup, _):
     return rows
 
 
+def compare_memory(setup, _):
+    """What memory.py says about items held at the same -m, and about memory per item."""
+    memory_setup = memory.Setup(setup.args)
+    return {"held": memory.measure_held(memory_setup), "bytes": memory.measure_bytes(memory_setup)}
+
+
 def run_memtier(setup, program, server, options, seconds):
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = [program, "-s", "127.0.0.1", "-p", str(server.port), "-P", "memcache_text", "-t", "1",
@@ -294,6 +301,7 @@ def parse_arguments():
     parser.add_argument("--memtier", metavar="PATH", help="memtier_benchmark, if it is not on PATH")
     parser.add_argument("--rounds", type=int, metavar="N")
     parser.add_argument("--seconds", type=float, metavar="S", help="per server and round")
+    parser.add_argument("--memory", type=int, metavar="MB", help="-m in the memory workload (256, quick 64)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="workers per server (1)")
     parser.add_argument("--rate", type=float, metavar="N",
                         help="plain workloads at this many requests a second, latencies from the due times")
@@ -315,7 +323,12 @@ def main():
     for workload in workloads:
         print_heading(workload)
         function = globals()[workload.special] if workload.special else compare_plain
-        setup.results[workload.name] = function(setup, workload)
+        with Others() as others:
+            setup.results[workload.name] = function(setup, workload)
+        if others.cpus > 0.1:
+            print(f"   other processes used {others.cpus:.1f} of {os.cpu_count()} CPUs meanwhile: latencies and "
+                  "throughput are not to be trusted")
+        setup.results[workload.name]["cpus used by others"] = others.cpus
         write_json(args, setup.results)
     return 0
 

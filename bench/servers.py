@@ -7,6 +7,7 @@ where a server is installed.
 
 import json
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -182,6 +183,28 @@ class Client:
 
     def run(self, server, options, is_strict=True):
         return self.finish(self.start(server, options), server, is_strict)
+
+
+class Others:
+    """How much CPU other processes used while this one measured. Use as a context manager; every
+    server and client must have ended inside."""
+
+    def __enter__(self):
+        self.before = self._now()
+        return self
+
+    def __exit__(self, *_):
+        elapsed, busy, ours = (after - before for after, before in zip(self._now(), self.before))
+        self.cpus = max(0.0, (busy - ours) / max(elapsed, 1e-3))
+
+    @staticmethod
+    def _now():
+        with open("/proc/stat", encoding="ascii") as file:
+            fields = [int(word) for word in file.readline().split()[1:9]]
+        idle = fields[3] + fields[4]
+        ours = sum(usage.ru_utime + usage.ru_stime
+                   for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+        return time.monotonic(), (sum(fields) - idle) / os.sysconf("SC_CLK_TCK"), ours
 
 
 def add_server_options(parser):

@@ -61,6 +61,7 @@ WORKLOADS = [
     special("growth", "compare_growth", "p99.9 of gets while the index grows to 2.5 million items"),
     special("idle", "compare_idle", "50 busy connections alone and among 10,000 idle ones"),
     special("workers", "compare_workers", "two workers against one"),
+    special("memory", "compare_memory", "items held at the same -m, and resident bytes per item (memory.py has more)"),
     special("memtier", "compare_memtier", "gets and sets by memtier_benchmark"),
 ]
 
