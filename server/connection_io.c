@@ -31,7 +31,7 @@
 #define BULK_INPUT_BYTES 4096
 
 /* A login is executed only when all of it is there. */
-#define LOGIN_BYTES_MAX (32 * 1024)
+#define LOGIN_BYTES_MAX (16 * 1024)
 
 /* A first line of -Y that is longer or shorter closes the connection. */
 #define LOGIN_LINE_BYTES_MAX 2048
