@@ -94,6 +94,8 @@ static const struct packet good[] = {
     {"GET a exptime=7 +quiet +value +exptime opcode=24" TAG "\n", BINARY_GATKQ, TIME, "a", NULL, 0},
     {"TOUCH a exptime=2147483647 +exptime opcode=1c" TAG "\n", BINARY_TOUCH,
      EXTRAS("\xff\xff\xff\xff"), "a", NULL, 0},
+    {"TOUCH a exptime=2147483647 +exptime opcode=1c" TAG "\n", BINARY_TOUCH, EXTRAS("\x80\0\0\0"),
+     "a", NULL, 0},
     {"STORE set a flags=5 exptime=6 +exptime opcode=01" TAG " value=xyz\n", BINARY_SET,
      FLAGS_AND_TIME, "a", "xyz", 0},
     {"STORE set a flags=5 exptime=6 +exptime opcode=01" TAG " value=\n", BINARY_SET, FLAGS_AND_TIME,
@@ -344,7 +346,7 @@ static void a_sasl_message_may_be_4096_bytes_long(void **state)
                 "REJECT 0x0004 Invalid arguments opcode=21" TAG " closes\n");
 }
 
-static void a_context_longer_than_1024_bytes_is_refused(void **state)
+static void a_context_may_be_1024_bytes_long_and_no_longer(void **state)
 {
     (void)state;
     char context[CONTEXT_BYTES_MAX + 2];
@@ -353,6 +355,13 @@ static void a_context_longer_than_1024_bytes_is_refused(void **state)
     struct bytes input = {.size = 0};
     add_packet(&input, &(struct packet){"", BINARY_DELETEV, EXTRAS("\0\0\4\1"), "a", context, 0});
     check_bytes(CODEC_BINARY, slice_of(&input), "REJECT 0x0004 Bad context. opcode=e2" TAG "\n");
+    char expected[CONTEXT_BYTES_MAX + 100];
+    context[CONTEXT_BYTES_MAX] = '\0';
+    struct bytes good_input = {.size = 0};
+    add_packet(&good_input,
+               &(struct packet){"", BINARY_DELETEV, EXTRAS("\0\0\4\0"), "a", context, 0});
+    snprintf(expected, sizeof expected, "DELETE a context=%s +context opcode=e2" TAG "\n", context);
+    check_bytes(CODEC_BINARY, slice_of(&good_input), expected);
 }
 
 int main(void)
@@ -367,7 +376,7 @@ int main(void)
         cmocka_unit_test(a_packet_that_is_not_all_there_waits),
         cmocka_unit_test(a_key_may_be_250_bytes_long_in_binary_too),
         cmocka_unit_test(a_sasl_message_may_be_4096_bytes_long),
-        cmocka_unit_test(a_context_longer_than_1024_bytes_is_refused),
+        cmocka_unit_test(a_context_may_be_1024_bytes_long_and_no_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

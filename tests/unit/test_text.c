@@ -350,6 +350,11 @@ static void a_key_that_is_too_long_refuses_its_whole_line_and_no_other(void **st
     add(&input, " d\r\nget e\r\n");
     check_bytes(CODEC_TEXT, slice_of(&input),
                 "GET a +value +first +last\n" BLF "GET e +value +first +last\n");
+    struct text last = {.size = 0};
+    add(&last, "get a ");
+    add_run(&last, 'k', 251);
+    add(&last, "\r\n");
+    check_bytes(CODEC_TEXT, slice_of(&last), BLF);
 }
 
 static void add_many_keys(struct text *input, struct text *expected, unsigned count)
@@ -398,7 +403,7 @@ static void gat_and_vget_may_be_long_too(void **state)
     struct text input = {.size = 0};
     add(&input, "gat 5");
     add_many_keys(&input, NULL, 150);
-    add(&input, "\r\nvget");
+    add(&input, " \r\nvget");
     add_many_keys(&input, NULL, 150);
     add(&input, "\r\n");
     char *whole = codec_replay(CODEC_TEXT, slice_of(&input), (struct cuts){NULL, 0});
@@ -450,6 +455,57 @@ static void blanks_in_a_get_line_are_bounded_behind_a_key(void **state)
     check_bytes(CODEC_TEXT, slice_of(&gat), "CLOSE CLIENT_ERROR line too long closes\n");
 }
 
+static void the_longest_key_may_end_a_long_line(void **state)
+{
+    (void)state;
+    struct text input = {.size = 0}, expected = {.size = 0};
+    add(&input, "get");
+    add_many_keys(&input, &expected, 150);
+    expected.size -= strlen(" +last\n");
+    expected.bytes[expected.size] = '\0';
+    add(&input, " ");
+    add_run(&input, 'k', 250);
+    add(&input, "\r\n");
+    add(&expected, "\nGET ");
+    add_run(&expected, 'k', 250);
+    add(&expected, " +value +last\n");
+    check_bytes(CODEC_TEXT, slice_of(&input), expected.bytes);
+}
+
+static void a_get_line_of_2048_bytes_is_still_judged_whole(void **state)
+{
+    (void)state;
+    struct text input = {.size = 0};
+    add(&input, "get a");
+    add_run(&input, ' ', 2048 - input.size - 253);
+    add_run(&input, 'k', 251);
+    add(&input, "\r\n");
+    assert_int_equal(input.size, 2048);
+    check_bytes(CODEC_TEXT, slice_of(&input), BLF);
+    struct text longer = {.size = 0};
+    add(&longer, "get a b");
+    add_run(&longer, ' ', 2049 - longer.size - 253);
+    add_run(&longer, 'k', 251);
+    add(&longer, "\r\n");
+    assert_int_equal(longer.size, 2049);
+    check_bytes(CODEC_TEXT, slice_of(&longer), "GET a +value +first\nGET b +value\n" BLF);
+}
+
+static void the_time_of_a_long_gat_stands_within_its_first_2048_bytes(void **state)
+{
+    (void)state;
+    for (size_t end = 2046; end <= 2049; end++) {
+        struct text input = {.size = 0};
+        add(&input, "gat ");
+        add_run(&input, ' ', end - 2 - input.size);
+        add(&input, "10 a b\r\n");
+        check_bytes(CODEC_TEXT, slice_of(&input),
+                    end < 2048 ? "GET a exptime=10 +value +first +exptime\n"
+                                 "GET b exptime=10 +value +last +exptime\n"
+                               : "CLOSE CLIENT_ERROR line too long closes\n");
+    }
+}
+
 static void a_context_may_be_1024_bytes_long(void **state)
 {
     (void)state;
@@ -494,6 +550,9 @@ int main(void)
         cmocka_unit_test(gat_and_vget_may_be_long_too),
         cmocka_unit_test(other_lines_close_the_connection_past_2048_bytes),
         cmocka_unit_test(blanks_in_a_get_line_are_bounded_behind_a_key),
+        cmocka_unit_test(the_longest_key_may_end_a_long_line),
+        cmocka_unit_test(a_get_line_of_2048_bytes_is_still_judged_whole),
+        cmocka_unit_test(the_time_of_a_long_gat_stands_within_its_first_2048_bytes),
         cmocka_unit_test(a_context_may_be_1024_bytes_long),
         cmocka_unit_test(a_zero_byte_is_part_of_a_key_or_an_unknown_command),
     };
