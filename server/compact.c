@@ -12,10 +12,6 @@
 #include "server/stripe.h"
 #include <assert.h>
 
-/* Worth compacting: a hundredth of all memory, and 256 KB for what classes keep in stock. */
-#define SPARSE_DIVISOR 100
-#define STOCK_BYTES    ((uint64_t)256 << 10)
-
 #if defined(__clang__)
 #define UNCHECKED __attribute__((no_sanitize("address", "thread"), noinline))
 #else
@@ -72,14 +68,6 @@ static bool move_slot(struct store *store, struct memory_drain *drain, struct it
     }
     store_unlock(stripe);
     return has_room;
-}
-
-bool store_is_sparse(const struct store *store)
-{
-    const uint64_t unused =
-        atomic_load_explicit(&store->memory->free_slot_bytes, memory_order_relaxed);
-
-    return unused > memory_held_bytes(store->memory) / SPARSE_DIVISOR + STOCK_BYTES;
 }
 
 bool store_compact(struct store *store)

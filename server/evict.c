@@ -238,7 +238,7 @@ bool store_make_room(struct store *store, uint64_t hash, uint64_t wanted, uint64
 {
     const uint32_t first = atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed);
 
-    if (store_is_sparse(store) && store_compact(store))
+    if (memory_is_sparse(store->memory) && store_compact(store))
         return true;
     if (make_room_in(store, choose_victim(store, hash), wanted, now_ms) > 0)
         return true;

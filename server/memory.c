@@ -21,13 +21,23 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
-#define STEP_BYTES      16u
-#define STEPPED_BYTES   1024u /* up to here a class per step */
-#define STEPPED_CLASSES (STEPPED_BYTES / STEP_BYTES)
+#define FINE_STEP_BYTES   8u   /* up to 512 bytes a class per 8 bytes, */
+#define FINE_BYTES        512u
+#define FINE_CLASSES      (FINE_BYTES / FINE_STEP_BYTES)
+#define COARSE_STEP_BYTES 16u  /* up to 1024 one per 16, */
+#define STEPPED_BYTES     1024u
+#define STEPPED_CLASSES   (FINE_CLASSES + (STEPPED_BYTES - FINE_BYTES) / COARSE_STEP_BYTES)
+#define OCTAVE_CLASSES    16u  /* then 16 per doubling */
 #define ITEM_CLASSES    (MEMORY_CLASSES - 2)
 #define CLASS_OVERFLOW  ITEM_CLASSES
 #define CLASS_CHUNK     (ITEM_CLASSES + 1)
 #define LINE_BYTES      64u
+
+/* Worth draining: a hundredth of all memory, and what the classes keep in stock. */
+#define SPARSE_DIVISOR 100
+#define STOCK_BYTES    ((uint64_t)256 << 10)
+/* When no class had enough, it takes so much more until it is tried again. */
+#define DRAIN_RETRY_BYTES ((uint64_t)128 << 10)
 
 #define CACHED_BYTES_MAX 2048u
 #define CACHED_SLOTS_MAX 32u
@@ -62,24 +72,30 @@ static unsigned class_of_bytes(const struct memory *memory, uint64_t bytes)
     assert(bytes >= 1);
     assert(bytes <= MEMORY_SLOT_BYTES_MAX);
     bytes = (bytes + unit - 1) & ~(unit - 1);
+    if (bytes <= FINE_BYTES)
+        return (unsigned)(bytes - 1) / FINE_STEP_BYTES;
     if (bytes <= STEPPED_BYTES)
-        return (unsigned)(bytes - 1) / STEP_BYTES;
+        return FINE_CLASSES + (unsigned)(bytes - FINE_BYTES - 1) / COARSE_STEP_BYTES;
     power = 31 - (unsigned)__builtin_clz((unsigned)bytes - 1); /* 10 for 1025..2048 */
     step = ((unsigned)bytes - 1) >> (power - 4);               /* 16..31 */
-    return STEPPED_CLASSES + (power - 10) * 16 + (step - 16);
+    return STEPPED_CLASSES + (power - 10) * OCTAVE_CLASSES + (step - 16);
 }
 
 static uint32_t bytes_of_class(unsigned class)
 {
+    if (class < FINE_CLASSES)
+        return (class + 1) * FINE_STEP_BYTES;
     if (class < STEPPED_CLASSES)
-        return (class + 1) * STEP_BYTES;
+        return FINE_BYTES + (class - FINE_CLASSES + 1) * COARSE_STEP_BYTES;
     if (class == CLASS_OVERFLOW)
         return MEMORY_OVERFLOW_BYTES;
     if (class == CLASS_CHUNK)
         return MEMORY_CHUNK_BYTES;
     class -= STEPPED_CLASSES;
-    return (17 + class % 16) << (10 + class / 16 - 4);
+    return (17 + class % OCTAVE_CLASSES) << (10 + class / OCTAVE_CLASSES - 4);
 }
+
+static_assert(STEPPED_CLASSES + 3 * OCTAVE_CLASSES == ITEM_CLASSES, "up to 8 KB");
 
 static unsigned class_of_use(enum memory_use use)
 {
@@ -96,7 +112,7 @@ static void class_init(struct memory_class *class, unsigned number)
                  : number == CLASS_CHUNK  ? MEMORY_CHUNK
                                           : MEMORY_ITEM;
     class->slot_bytes = bytes_of_class(number);
-    class->slab_pages = class->slot_bytes <= 512 ? 8 : class->slot_bytes <= 2048 ? 16 : 32;
+    class->slab_pages = class->slot_bytes <= 192 ? 8 : class->slot_bytes <= 2048 ? 16 : 32;
     class->reciprocal = (uint32_t)((((uint64_t)1 << 32) + class->slot_bytes - 1) / class->slot_bytes);
     slab_bytes = (uint64_t)class->slab_pages * PAGE_BYTES;
     header = sizeof(struct slab) + (slab_bytes / class->slot_bytes + 63) / 64 * 8;
@@ -444,14 +460,27 @@ static unsigned sparsest_class(const struct memory *memory)
     return best;
 }
 
+bool memory_is_sparse(const struct memory *memory)
+{
+    const uint64_t unused = atomic_load_explicit(&memory->free_slot_bytes, memory_order_relaxed);
+
+    return unused > memory_held_bytes(memory) / SPARSE_DIVISOR + STOCK_BYTES &&
+           unused > atomic_load_explicit(&memory->drain_from_bytes, memory_order_relaxed);
+}
+
 bool memory_drain_begin(struct memory *memory, struct memory_drain *drain)
 {
     const unsigned number = sparsest_class(memory);
     struct memory_class *class;
     uint32_t page = PAGE_NONE;
 
-    if (number == MEMORY_CLASSES)
+    if (number == MEMORY_CLASSES) {
+        atomic_store_explicit(&memory->drain_from_bytes,
+                              atomic_load_explicit(&memory->free_slot_bytes, memory_order_relaxed) +
+                                  DRAIN_RETRY_BYTES,
+                              memory_order_relaxed);
         return false;
+    }
     class = &memory->classes[number];
     pthread_mutex_lock(&class->lock);
     for (unsigned bin = 0; bin < SLAB_BINS && page == PAGE_NONE; bin++)
@@ -502,8 +531,10 @@ bool memory_drain_end(struct memory *memory, struct memory_drain *drain)
     pthread_mutex_lock(&class->lock);
     assert(slab->bin == DRAINING);
     is_empty = slab->used == 0;
-    if (is_empty)
+    if (is_empty) {
         slab_delete(memory, class, drain->slab);
+        atomic_store_explicit(&memory->drain_from_bytes, 0, memory_order_relaxed);
+    }
     else /* as if it were full, so that the next drain takes another */
         list_insert(memory, class, drain->slab, slab->used == class->slots ? FULL : SLAB_BINS - 1);
     pthread_mutex_unlock(&class->lock);
@@ -535,13 +566,13 @@ void memory_thread_deinit(struct memory *memory)
 static uint64_t reserve_bytes(uint64_t limit_bytes)
 {
     const uint64_t ample = (uint64_t)8 << 30;
-    const uint64_t small_handles = (uint64_t)64 << 30;
+    const uint64_t fine_handles = (uint64_t)32 << 30; /* units of 8 bytes */
 
     if (limit_bytes * 4 <= ample)
         return ample;
-    if (limit_bytes * 4 <= small_handles)
+    if (limit_bytes * 4 <= fine_handles)
         return limit_bytes * 4;
-    return limit_bytes + limit_bytes / 2 <= small_handles ? small_handles : limit_bytes * 2;
+    return limit_bytes + limit_bytes / 2 <= fine_handles ? fine_handles : limit_bytes * 2;
 }
 
 struct memory *memory_new(uint64_t limit_bytes)
@@ -560,7 +591,7 @@ struct memory *memory_new(uint64_t limit_bytes)
         free(memory);
         return NULL;
     }
-    for (memory->handle_shift = 4; reserved >> memory->handle_shift > UINT32_MAX;)
+    for (memory->handle_shift = 3; reserved >> memory->handle_shift > UINT32_MAX;)
         memory->handle_shift++;
     for (unsigned number = 0; number < MEMORY_CLASSES; number++)
         class_init(&memory->classes[number], number);

@@ -2,13 +2,13 @@
  *
  *     range of addresses (range.h) -> runs of pages (pages.h) -> slabs of equal slots -> items
  *
- * Why not a general allocator: sizes here are a multiple of 16 bytes up to 1 KB (then 16 steps per
- * doubling), where jemalloc has four steps per doubling from 128 bytes on; on a log-normal mix that
- * alone is 7 % of memory.  Items are found through one 4-byte handle, so a sparsely filled slab can
+ * Why not a general allocator: sizes here are a multiple of 8 bytes up to 512 (then 16, then
+ * 16 steps per doubling), where jemalloc has four steps per doubling from 128 bytes on; on a
+ * log-normal mix that alone is 7 % of memory.  Items are found through one 4-byte handle, so a sparsely filled slab can
  * be emptied by moving what is left in it (memory_drain_begin()): when the sizes of values change,
  * no memory stays behind in slabs of the old size.  And what is resident is known, not estimated.
  *
- * A handle is an address in units of `1 << handle_shift` bytes: 16, so that 32 bits span 64 GB, or
+ * A handle is an address in units of `1 << handle_shift` bytes: 8, so that 32 bits span 32 GB, or
  * more when the limit is larger.
  *
  * Each thread that said so (memory_thread_init()) keeps a few free slots of each small size, so
@@ -20,7 +20,7 @@
 
 #include "server/pages.h"
 
-#define MEMORY_CLASSES      114
+#define MEMORY_CLASSES        146
 #define MEMORY_SLOT_BYTES_MAX 8192u
 
 /* What bookkeeping allocates has classes of its own, because it is found through no index and so
@@ -52,10 +52,11 @@ struct memory_class {
 
 struct memory {
     struct pages pages;
-    unsigned handle_shift;           /* [I] 4: units of 16 bytes */
+    unsigned handle_shift;           /* [I] 3: units of 8 bytes */
     _Atomic uint64_t limit_bytes;    /* [A] pages and what is charged together */
     _Atomic uint64_t charged_bytes;  /* [A] outside of the pages: index, ghosts, maps, the process */
     _Atomic uint64_t free_slot_bytes; /* [A] in slabs of items */
+    _Atomic uint64_t drain_from_bytes; /* [A] free bytes from which on a drain may succeed */
     _Atomic uint32_t recall;         /* [A] rises when threads are to give back what they keep */
     struct memory_class classes[MEMORY_CLASSES];
 };
@@ -86,6 +87,10 @@ void memory_charge(struct memory *, int64_t bytes);
 
 /* What is held of the limit: resident pages and what is charged. */
 uint64_t memory_held_bytes(const struct memory *);
+
+/* Whether draining is worth more than eviction: too many slots are free in sizes that nobody asks
+ * for. */
+bool memory_is_sparse(const struct memory *);
 
 /* Emptying a slab, slot by slot.  While it lasts nothing is allocated from that slab. */
 struct memory_drain {

@@ -111,8 +111,5 @@ bool queue_item(struct stripe *, uint64_t hash, struct item *);
 /* Empties one sparse slab by moving its items.  Returns whether that freed its memory.  No lock
  * held. */
 bool store_compact(struct store *);
-/* Whether compaction is worth more than eviction: too many slots are free in sizes that nobody
- * asks for. */
-bool store_is_sparse(const struct store *);
 
 #endif

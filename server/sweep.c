@@ -170,7 +170,7 @@ static bool shrink(struct store *store, uint64_t now_ms)
     const uint64_t limit = atomic_load(&store->limit_bytes);
 
     pages_fit(&store->memory->pages);
-    for (unsigned i = 0; i < 64 && store_is_sparse(store); i++)
+    for (unsigned i = 0; i < 64 && memory_is_sparse(store->memory); i++)
         if (!store_compact(store))
             break;
     for (unsigned i = 0; i < 64 && store->options.evicts; i++) {
