@@ -9,6 +9,7 @@
 #include "server/transport.h"
 #include "server/worker.h"
 #include <netinet/in.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 
 /* A long answer that is being made. */
@@ -33,30 +34,18 @@ enum connection_state {
     STATE_CLOSING,
 };
 
-/* Who may touch which field:
+/* The first two cache lines are all that a request touches, and the third is looked at.
+ *
+ * Who may touch which field:
  *   [I] never changes after connection_new()   [W] only its worker's thread
  *   [A] written by its worker, read by anyone  [L] whoever holds the worker's lock */
 struct connection {
-    ev_io io;                      /* [W] waits for input, or for room when output is unsent */
+    alignas(64) ev_io io;          /* [W] waits for input, or for room when output is unsent */
     struct transport transport;    /* [W]; [I] the descriptor, while in the worker's list */
-    struct worker *worker;         /* [I] */
-    struct parser parser;          /* [W] */
 
-    unsigned char *rest;           /* [W] input that was read but not yet served, NULL: none */
-    uint32_t rest_start, rest_bytes;
-    struct output *unsent;         /* [W] what the socket did not take, NULL: nothing */
-    struct filling *filling;       /* [W] the value being received, or NULL */
-    struct production *production; /* [W] the answer being made, or NULL */
-    struct stream *stream;         /* [W] what a watcher is sent, or NULL */
-    struct sasl_session *sasl;     /* [W] */
-
-    struct connection *next, *previous; /* [L] in the worker's list */
-    struct connection *next_runnable;   /* [W] */
-    struct connection *next_watching;   /* [W] */
-    const struct listener *listener;    /* [I] */
+    struct worker *worker;              /* [I] */
     _Atomic uint64_t last_command_ms;   /* [A] */
-    union connection_peer peer;         /* [I] */
-
+    struct parser parser;               /* [W] */
     uint8_t transport_kind;        /* [I] enum connection_transport */
     uint8_t protocol;              /* [W] enum listen_protocol */
     _Atomic uint8_t state;         /* [A] enum connection_state */
@@ -69,6 +58,20 @@ struct connection {
     bool waits_for_room;           /* [W] TLS has to send before it can receive */
     bool stream_has_more;          /* [W] its stream holds more than fits one turn */
     bool reads_bulk;               /* [W] its last read began a long value */
+
+    unsigned char *rest;           /* [W] input that was read but not yet served, NULL: none */
+    uint32_t rest_start, rest_bytes;
+    struct output *unsent;         /* [W] what the socket did not take, NULL: nothing */
+    struct filling *filling;       /* [W] the value being received, or NULL */
+    struct production *production; /* [W] the answer being made, or NULL */
+    struct stream *stream;         /* [W] what a watcher is sent, or NULL */
+
+    struct connection *next, *previous; /* [L] in the worker's list */
+    struct connection *next_runnable;   /* [W] */
+    struct connection *next_watching;   /* [W] */
+    struct sasl_session *sasl;          /* [W] */
+    const struct listener *listener;    /* [I] */
+    union connection_peer peer;         /* [I] */
 };
 
 /* The event on a connection's socket, and its turn without one (worker->runnable). */
@@ -88,6 +91,14 @@ void connection_finish(struct connection *);
 static inline bool connection_has_unsent(const struct connection *connection)
 {
     return connection->unsent != NULL;
+}
+
+/* Whether it has anything to do besides answering requests. */
+static inline bool connection_has_work(const struct connection *connection)
+{
+    return connection->rest != NULL || connection->unsent != NULL ||
+           connection->filling != NULL || connection->production != NULL ||
+           connection->stream != NULL;
 }
 
 /* Parses and executes one datagram, as a connection of its own; the answer is left in the worker's

@@ -319,7 +319,7 @@ static void serve_batches(struct connection *connection, struct serving *serving
 /* Whether the input begins with a line that cannot be a login. */
 static bool is_no_login(const struct parser *parser, struct slice input)
 {
-    if (parser->swallow > 0 || parser->in_keys)
+    if (parser->swallow > 0 || parser->in_keys || parser->skips_line)
         return false;
     size_t searched = input.size < LOGIN_LINE_BYTES_MAX ? input.size : LOGIN_LINE_BYTES_MAX;
     const unsigned char *end = memchr(input.bytes, '\n', searched);
@@ -364,7 +364,7 @@ static void serve(struct connection *connection, struct slice input)
 {
     struct serving serving = {
         .left = input,
-        .requests_left = settings.requests_per_event_given ? settings.requests_per_event : UINT_MAX,
+        .requests_left = connection->worker->requests_per_turn,
     };
 
     assert(input.size > 0);
@@ -558,17 +558,8 @@ static enum received serve_and_receive(struct connection *connection)
     return receive(connection);
 }
 
-static void take_turn(struct connection *connection)
+static void close_or_end_turn(struct connection *connection, enum received received)
 {
-    enum received received = RECEIVED_FINE;
-
-    assert(output_is_empty(&connection->worker->output));
-    connection->waits_for_room = false;
-    if (!drain(connection) || !produce(connection))
-        received = RECEIVED_BROKEN;
-    else if (!connection_has_unsent(connection))
-        received = serve_and_receive(connection);
-
     switch (received) {
     case RECEIVED_END: connection_close(connection, CLOSE_NORMAL); break;
     case RECEIVED_BROKEN: connection_close(connection, CLOSE_ERROR); break;
@@ -579,14 +570,58 @@ static void take_turn(struct connection *connection)
     }
 }
 
+static void take_turn(struct connection *connection)
+{
+    enum received received = RECEIVED_FINE;
+
+    assert(output_is_empty(&connection->worker->output));
+    connection->waits_for_room = false;
+    if (!drain(connection) || !produce(connection))
+        received = RECEIVED_BROKEN;
+    else if (!connection_has_unsent(connection))
+        received = serve_and_receive(connection);
+    close_or_end_turn(connection, received);
+}
+
+/* What nearly all turns are: a read, its answers, and nothing else to do or wait for.  False: there
+ * is more to it, see end_turn(). */
+static bool send_plain_answers(struct connection *connection)
+{
+    struct worker *worker = connection->worker;
+    struct output *output = &worker->output;
+
+    if (connection_has_work(connection) || connection->is_closing || worker->is_ending ||
+        output->value_count > 0 || output->used == 0 || output->failed)
+        return false;
+    ssize_t sent = send(connection->transport.fd, output->buffer, output->used, MSG_NOSIGNAL);
+    if (sent > 0) {
+        counter_add(&worker->counters.bytes_written, sent);
+        output_sent(output, (size_t)sent);
+    }
+    set_state(connection, STATE_READING);
+    return output_is_empty(output);
+}
+
+static void take_plain_turn(struct connection *connection)
+{
+    enum received received = receive(connection);
+
+    if (received != RECEIVED_FINE || !send_plain_answers(connection))
+        close_or_end_turn(connection, received);
+}
+
 void connection_on_event(struct ev_loop *loop, ev_io *io, int events)
 {
     struct connection *connection = (struct connection *)io;
 
     (void)loop;
     (void)events;
-    if (!connection->is_runnable) /* else it has its turn anyway */
+    if (connection->is_runnable) /* it has its turn anyway */
+        return;
+    if (connection_has_work(connection) || connection->transport.tls != NULL)
         take_turn(connection);
+    else
+        take_plain_turn(connection);
 }
 
 void connection_run(struct connection *connection)

@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 #define COUNTERS(X)                                                                               \
-    X(cmd_get) X(cmd_set) X(cmd_flush) X(cmd_touch) X(cmd_meta)                                   \
+    X(bytes_read) X(bytes_written) X(cmd_get) X(cmd_set) X(cmd_flush) X(cmd_touch) X(cmd_meta)                                   \
     X(get_hits) X(get_misses) X(get_expired) X(get_flushed)                                       \
     X(delete_misses) X(delete_hits) X(incr_misses) X(incr_hits) X(decr_misses) X(decr_hits)       \
     X(cas_misses) X(cas_hits) X(cas_badval) X(touch_hits) X(touch_misses)                         \
     X(store_too_large) X(store_no_memory) X(auth_cmds) X(auth_errors)                             \
-    X(bytes_read) X(bytes_written) X(conn_yields) X(idle_kicks)                                   \
+    X(conn_yields) X(idle_kicks)                                   \
     X(response_obj_oom) X(read_buf_oom) X(round_robin_fallback) X(unexpected_napi_ids)            \
     X(ssl_handshake_errors) X(ssl_proto_errors) X(ssl_new_sessions)
 

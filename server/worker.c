@@ -254,6 +254,8 @@ static void worker_deinit(struct worker *worker)
 static bool worker_init(struct worker *worker, struct store *store, unsigned number)
 {
     *worker = (struct worker){ .number = number, .store = store };
+    worker->requests_per_turn =
+        settings.requests_per_event_given ? settings.requests_per_event : UINT_MAX;
     worker->runnable_end = &worker->runnable;
     pthread_mutex_init(&worker->lock, NULL);
     worker->input = malloc(WORKER_INPUT_BYTES);

@@ -25,16 +25,19 @@ struct store;
  *   [I] never changes after workers_start()  [W] only the worker's thread
  *   [A] anyone, atomically                   [L] whoever holds `lock` */
 struct worker {
-    alignas(128) unsigned number;    /* [I]; no two workers share a cache line */
-    struct ev_loop *loop;            /* [I] */
+    alignas(128) uint64_t now_ms;    /* [W] the time of this turn of the loop */
     struct store *store;             /* [I] */
-    pthread_t thread;                /* [I] */
-    struct counters counters;        /* [W] writes, [A] reads */
-    uint64_t now_ms;                 /* [W] the time of this turn of the loop */
-    struct output output;            /* [W] answers of the batch at hand */
     unsigned char *input;            /* [W] WORKER_INPUT_BYTES: what the batch was read into */
     size_t input_left;               /* [W] bytes of the read at hand behind the batch at hand */
     struct operation *batch;         /* [W] WORKER_BATCH_MAX */
+    struct ev_loop *loop;            /* [I] */
+    unsigned number;                 /* [I] */
+    unsigned requests_per_turn;      /* [I] of one connection (-R) */
+    bool is_ending;                  /* [W] each connection closes once its output is sent */
+
+    alignas(64) struct output output; /* [W] answers of the batch at hand */
+    alignas(64) struct counters counters; /* [W] writes, [A] reads */
+    pthread_t thread;                /* [I] */
     unsigned char *key_storage;      /* [W] decoded keys, KEY_BYTES_MAX per operation */
     unsigned char *context_storage;  /* [W] decoded contexts, CONTEXT_BYTES_MAX per operation */
 
@@ -43,7 +46,6 @@ struct worker {
     struct connection *handed_over;  /* [L] accepted, not yet taken up */
     _Atomic unsigned connection_count; /* [A] handed over ones included */
     _Atomic bool is_stopping;        /* [A] workers_stop() was called */
-    bool is_ending;                  /* [W] each connection closes once its output is sent */
 
     struct connection *runnable;     /* [W] have more to do without waiting for their socket, */
     struct connection **runnable_end; /* [W] in the order in which they take turns */
