@@ -16,13 +16,13 @@
  *   meta                         meta_flags
  *   GET SIBLINGS INSPECT TOUCH   key
  *   STORE                        key value client_flags exptime
- *   DELETE                       key client_flags (0); exptime if x came without T: 0
+ *   DELETE                       key exptime client_flags (these are 0 unless said, for x)
  *   ARITHMETIC                   key delta initial
  *   REJECT CLOSE                 rejection
  *   FLUSH_ALL                    exptime (0: at once)
  *   VERBOSITY                    delta (the level)
  *   SASL_AUTH SASL_STEP          key (the mechanism) value
- *   every other VERB_BARRIER...  arguments
+ *   VERB_SHUTDOWN and later      arguments
  *   with OPERATION_COMPARE_CAS   cas_compare, and so on as the options say below */
 #ifndef PROTOCOL_OPERATION_H
 #define PROTOCOL_OPERATION_H
@@ -137,11 +137,9 @@ enum reject_reason {
     REJECT_MA_FLAG,       /* CLIENT_ERROR invalid or duplicate flag */
     REJECT_CONTEXT,       /* CLIENT_ERROR bad context */
     REJECT_CONTEXT_FLAGS, /* Y together with C, E, I or a mode other than set */
-    REJECT_SHUTDOWN_MODE,
-    REJECT_LINE_TOO_LONG,    /* CLIENT_ERROR line too long, with VERB_CLOSE */
-    REJECT_SILENTLY,         /* no answer, with VERB_CLOSE: HTTP, bad magic */
-    REJECT_BINARY_ARGUMENTS, /* 0x04 */
-    REJECT_BINARY_LENGTH,    /* 0x04, and the connection closes */
+    REJECT_LINE_TOO_LONG, /* CLIENT_ERROR line too long, with VERB_CLOSE */
+    REJECT_SILENTLY,      /* no answer, with VERB_CLOSE: HTTP, bad magic */
+    REJECT_BINARY_LENGTH, /* 0x04, and the connection closes */
     REJECT_REASON_COUNT,
 };
 
@@ -199,7 +197,6 @@ struct outcome {
     bool lost;           /* Z: somebody else has the win already */
     bool was_hit_before; /* h */
     bool key_is_binary;  /* the item was stored with b: its key goes back as base64 */
-    bool has_expiry;
     uint32_t client_flags;
     struct slice value;  /* on a hit; after a store only its size counts, which is that of the
                           * value held now (append!) */

@@ -13,12 +13,14 @@
 #define REPLY_HEAD_BYTES_MAX 4096 /* a meta line with every flag and a context */
 #define REPLY_TAIL_BYTES_MAX 16
 
-/* A bound on the head of this very answer that costs nothing to compute, and is small when no
- * context is asked for: what to reserve before reply_head(). */
+/* A bound on the head of this very answer, that costs next to nothing to compute and is small
+ * unless a context is asked for: what to reserve before reply_head(). */
 static inline size_t reply_head_bytes_max(const struct operation *operation)
 {
-    bool is_short = operation->protocol != PROTOCOL_META && operation->verb == VERB_GET;
-    return is_short ? KEY_BYTES_MAX + 64 : REPLY_HEAD_BYTES_MAX;
+    if (operation->verb == VERB_SIBLINGS || (operation->options & OPERATION_WANTS_CONTEXT))
+        return REPLY_HEAD_BYTES_MAX;
+    /* The key, in meta as base64, and what numbers and flags there can be. */
+    return operation->protocol == PROTOCOL_META ? 640 : KEY_BYTES_MAX + 64;
 }
 
 /* Writes what comes before the value, or the whole answer when it has none, and returns its size

@@ -52,7 +52,6 @@ static void fill_hit(struct outcome *outcome, const struct item *item, const str
     outcome->client_flags = shown->client_flags;
     outcome->cas = shown->cas;
     outcome->key_is_binary = (item->bits & ITEM_KEY_BINARY) != 0;
-    outcome->has_expiry = shown->expiry_ms != 0;
 }
 
 /* Who shall refill an item that is stale, or expires soon: the first to ask, told so by W.  The
