@@ -22,11 +22,11 @@ mkdir -p "$build_directory/findings"
 cd "$build_directory"
 [ -e Makefile ] || "$source_directory/configure" --quiet CC=clang CFLAGS="-O1 -g" --enable-fuzz \
     --enable-sanitize=address,undefined --disable-tls --disable-sasl
-targets="text meta binary"
-make --quiet -j"$(nproc)" $(for target in $targets; do echo "tests/fuzz/fuzz_$target"; done)
+targets=(text meta binary)
+make --quiet -j"$(nproc)" "${targets[@]/#/tests/fuzz/fuzz_}"
 
 status=0
-for target in $targets; do
+for target in "${targets[@]}"; do
     dictionary=$source_directory/tests/fuzz/text.dict
     [ "$target" != binary ] || dictionary=$source_directory/tests/fuzz/binary.dict
     mkdir -p "corpus/$target"
