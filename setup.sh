@@ -99,10 +99,13 @@ install_optional_packages() {
             absent+=("$package")
         fi
     done
-    for package in "${missing[@]}"; do
-        printf 'Installing: %s\n' "$package"
-        apt_install "$package" || absent+=("$package")
-    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        printf 'Installing: %s\n' "${missing[*]}"
+        # One that conflicts with what is here must not keep the others away.
+        apt_install "${missing[@]}" || for package in "${missing[@]}"; do
+            apt_install "$package" || absent+=("$package")
+        done
+    fi
     [ ${#absent[@]} = 0 ] || printf 'Not to be had here, and done without: %s\n' "${absent[*]}"
 }
 
