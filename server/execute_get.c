@@ -63,8 +63,8 @@ static void decide_winner(struct outcome *outcome, struct item *item, bool asks_
     outcome->lost = has_winner;
     outcome->is_stale = (item->bits & ITEM_STALE) != 0;
     outcome->won = !has_winner && (asks_to_win || outcome->is_stale);
-    if (outcome->won)
-        item->bits |= ITEM_WON;
+    if (outcome->won) /* see long_of() in item.c for who reads it meanwhile */
+        __atomic_store_n(&item->bits, (uint8_t)(item->bits | ITEM_WON), __ATOMIC_RELAXED);
 }
 
 /* The clock of memcached counts whole seconds: an item just stored with T30 is not below R30. */

@@ -15,8 +15,12 @@ static_assert(sizeof(struct item_long) == 8, "item_optional_bytes() counts on it
 
 static struct item_long *long_of(const struct item *item)
 {
-    assert(item->bits & ITEM_LONG);
-    return (struct item_long *)(uintptr_t)(item->data + item_long_at(item->bits));
+    /* Whoever lets go of a value does so without the lock, while ITEM_WON may be set in the same
+     * byte; the bits that say where things lie never change. */
+    const uint8_t bits = __atomic_load_n(&item->bits, __ATOMIC_RELAXED);
+
+    assert(bits & ITEM_LONG);
+    return (struct item_long *)(uintptr_t)(item->data + item_long_at(bits));
 }
 
 static uint8_t bits_of_spec(const struct item_spec *spec)
