@@ -391,6 +391,8 @@ static void reach_member(struct claim_work *work, unsigned member, int base, uns
     work->distance[member] = distance;
     work->via_row[member] = (uint16_t)partition;
     work->via_from[member] = (unsigned char)from;
+    if (lacks_some(work, member) && distance < work->nearest_end)
+        work->nearest_end = distance;
 }
 
 /* Goes on from an empty place in the row to all who may enter it. */
@@ -435,7 +437,9 @@ static void search_member(struct claim_work *work, unsigned member)
     unsigned start =
         (unsigned)scatter(work->table.members[member].id ^ (uint64_t)work->owned[member] << 32);
 
-    for (unsigned step = 0; step < partitions; step++) {
+    /* No end can be nearer than the member is. */
+    for (unsigned step = 0; step < partitions && work->nearest_end > work->distance[member];
+         step++) {
         unsigned p = (start + step) & (partitions - 1);
         if (row_has(row_of(work, p), width, member))
             search_row(work, p, member);
@@ -488,6 +492,7 @@ static void start_search(struct claim_work *work)
     }
     for (unsigned p = 0; p < ring_table_partitions(&work->table); p++)
         work->row_distance[p] = UNREACHABLE;
+    work->nearest_end = UNREACHABLE;
 }
 
 /* Makes the distances part of the potentials, with which no step of any later search costs less

@@ -13,6 +13,11 @@
  * 4. As few owners as possible are not those that the old table has; and rows keep their order
  *    except where 2 and 3 need another.
  *
+ * A join then moves the new member's share, and a leave what the member had, wherever the old
+ * table allows it.  It does not always with more zones than copies or with very unlike weights:
+ * there some rows of who leaves may have room only for those who have their share already, who
+ * then hand others on.
+ *
  * A step changes at most one owner of a partition, and that also of the first two owners, the
  * first three, and so on (a key that has fewer copies than the table): it either replaces, adds or
  * drops one owner of a row, or lets two change places.  A member that is not given any more, or
@@ -62,6 +67,7 @@ struct claim_work {
     /* The search for a path: distances are with potentials. */
     int distance[RING_MEMBERS_MAX];
     int potential[RING_MEMBERS_MAX];
+    int nearest_end;                          /* of those reached who lack partitions */
     uint16_t via_row[RING_MEMBERS_MAX];       /* how the path comes to a member: in this row */
     unsigned char via_from[RING_MEMBERS_MAX]; /* in this one's place; if none: row_from's */
     bool is_settled[RING_MEMBERS_MAX];
