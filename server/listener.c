@@ -25,7 +25,7 @@
 #define RESUME_INTERVAL_S 0.1
 
 static struct listener listeners[LISTENERS_MAX]; /* main thread; read by others while they run */
-static unsigned listener_count;
+static _Atomic unsigned listener_count;          /* read by `stats` until the workers end */
 static struct ev_loop *loop;
 static ev_async resume;
 static ev_timer resume_timer;
