@@ -76,9 +76,10 @@ class Memjs(ProgramCase):
                                    "--loglevel=error"], cwd=cls.PACKAGES, timeout=300,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT)
-            if done.returncode != 0:
-                raise AssertionError("npm install failed in %s:\n%s"
-                                     % (cls.PACKAGES, done.stdout.decode()))
+            if done.returncode != 0: # no network, say: that is not our failure
+                why = [line for line in done.stdout.decode().splitlines() if "failed" in line]
+                raise unittest.SkipTest("npm could not install memjs (%s)"
+                                        % (why[0] if why else "see npm install in " + cls.PACKAGES))
 
     def run_memjs(self, server, *login):
         self.run_program("node", os.path.join(SOURCE_DIR, "client_memjs.js"),
