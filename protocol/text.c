@@ -357,10 +357,13 @@ static enum parse_result parse(struct text_line *line, struct operation *operati
 enum parse_result text_parse(struct parser *parser, struct slice input, struct operation *operation,
                              size_t *consumed)
 {
+    *consumed = 0;
+    if (input.size == 0)
+        return PARSE_MORE;
     const unsigned char *limit = input.bytes + input.size;
     struct text_line line = {
         .parser = parser, .start = input.bytes, .next = input.bytes, .limit = limit};
-    enum parse_result result = input.size > 0 ? parse(&line, operation) : PARSE_MORE;
+    enum parse_result result = parse(&line, operation);
     assert(line.next >= input.bytes);
     assert(line.next <= limit);
     *consumed = (size_t)(line.next - input.bytes);

@@ -1,3 +1,4 @@
+#include "protocol/text.h"
 #include "tests/unit/codec_check.h"
 
 #define COUNT(cases) (sizeof(cases) / sizeof *(cases))
@@ -533,6 +534,17 @@ static void a_zero_byte_is_part_of_a_key_or_an_unknown_command(void **state)
     check_bytes(CODEC_TEXT, SLICE("set\0 a 0 0 1\r\n"), "REJECT ERROR\n");
 }
 
+static void no_input_at_all_is_no_operation(void **state)
+{
+    (void)state;
+    struct parser parser = {0};
+    struct operation operation;
+    size_t consumed = 1;
+    assert_int_equal(text_parse(&parser, (struct slice){NULL, 0}, &operation, &consumed),
+                     PARSE_MORE);
+    assert_int_equal(consumed, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +566,7 @@ int main(void)
         cmocka_unit_test(a_get_line_of_2048_bytes_is_still_judged_whole),
         cmocka_unit_test(the_time_of_a_long_gat_stands_within_its_first_2048_bytes),
         cmocka_unit_test(a_context_may_be_1024_bytes_long),
+        cmocka_unit_test(no_input_at_all_is_no_operation),
         cmocka_unit_test(a_zero_byte_is_part_of_a_key_or_an_unknown_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
