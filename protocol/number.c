@@ -113,28 +113,6 @@ static inline size_t put_short(unsigned char *out, uint32_t number)
     return digits;
 }
 
-/* Up to 9999: sizes and flags mostly are. */
-static inline size_t encode_small(unsigned number, unsigned char *out)
-{
-    unsigned high = number / 100, low = number % 100;
-    if (high >= 10) {
-        memcpy(out, digit_pairs + high * 2, 2);
-        memcpy(out + 2, digit_pairs + low * 2, 2);
-        return 4;
-    }
-    if (high > 0) {
-        out[0] = (unsigned char)('0' + high);
-        memcpy(out + 1, digit_pairs + low * 2, 2);
-        return 3;
-    }
-    if (low >= 10) {
-        memcpy(out, digit_pairs + low * 2, 2);
-        return 2;
-    }
-    out[0] = (unsigned char)('0' + low);
-    return 1;
-}
-
 size_t decimal_encode(uint64_t number, unsigned char *out)
 {
     const uint64_t eight = 100000000;
