@@ -137,8 +137,7 @@ enum reject_reason {
     REJECT_MA_FLAG,       /* CLIENT_ERROR invalid or duplicate flag */
     REJECT_CONTEXT,       /* CLIENT_ERROR bad context */
     REJECT_CONTEXT_FLAGS, /* Y together with C, E, I or a mode other than set */
-    REJECT_LINE_TOO_LONG, /* CLIENT_ERROR line too long, with VERB_CLOSE */
-    REJECT_SILENTLY,      /* no answer, with VERB_CLOSE: HTTP, bad magic */
+    REJECT_SILENTLY,      /* no answer, with VERB_CLOSE: HTTP, bad magic, a line too long */
     REJECT_BINARY_LENGTH, /* 0x04, and the connection closes */
     REJECT_REASON_COUNT,
 };

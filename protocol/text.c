@@ -260,7 +260,7 @@ static enum parse_result parse_line(struct text_line *line, struct operation *op
         find_command(line->start, (size_t)(word_end - line->start), line->limit);
     bool is_long = line->next - line->start > TEXT_LINE_BYTES_MAX;
     if (unlikely(is_long) && (command == NULL || !command->is_unbounded)) {
-        operation_close(operation, REJECT_LINE_TOO_LONG);
+        operation_close(operation, REJECT_SILENTLY);
         return PARSE_DONE;
     }
     if (unlikely(command == NULL))

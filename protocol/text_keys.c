@@ -60,7 +60,7 @@ static enum parse_result wait_from(struct text_line *line, const unsigned char *
 static enum parse_result close_connection(struct text_line *line, struct operation *operation)
 {
     operation_begin(operation, PROTOCOL_TEXT, VERB_CLOSE, 0, 0);
-    operation_close(operation, REJECT_LINE_TOO_LONG);
+    operation_close(operation, REJECT_SILENTLY);
     line->next = line->limit;
     return PARSE_DONE;
 }

@@ -19,7 +19,6 @@ static const struct slice rejections[REJECT_REASON_COUNT] = {
     [REJECT_MA_FLAG] = TEXT_LINE("CLIENT_ERROR invalid or duplicate flag"),
     [REJECT_CONTEXT] = TEXT_LINE("CLIENT_ERROR bad context"),
     [REJECT_CONTEXT_FLAGS] = TEXT_LINE("CLIENT_ERROR a context excludes C, E, I and modes but set"),
-    [REJECT_LINE_TOO_LONG] = TEXT_LINE("CLIENT_ERROR line too long"),
     [REJECT_SILENTLY] = TEXT(""),
     [REJECT_BINARY_LENGTH] = TEXT_LINE("CLIENT_ERROR bad command line format"),
 };

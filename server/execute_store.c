@@ -210,7 +210,7 @@ static void store_whole(struct execution *execution, const struct operation *ope
 {
     uint64_t now_ms = execution->worker->now_ms;
     struct stripe *stripe = store_lock(execution->store, operation->hash);
-    struct item *old = is_unconditional(operation)
+    struct item *old = is_unconditional(operation) && !watch_wants(WATCH_FETCHERS)
                            ? NULL
                            : stripe_find(stripe, operation->hash, operation->key, now_ms);
     struct outcome outcome = { 0 };
@@ -258,7 +258,8 @@ static bool overwrite(struct execution *execution, const struct operation *opera
     struct item *old;
     bool is_done;
 
-    if (!is_unconditional(operation) || (operation->options & OPERATION_WANTS_CONTEXT) != 0 ||
+    if (!is_unconditional(operation) || watch_wants(WATCH_FETCHERS) ||
+        (operation->options & OPERATION_WANTS_CONTEXT) != 0 ||
         atomic_load_explicit(&settings.detail_enabled, memory_order_relaxed))
         return false;
     spec = spec_of_store(operation);

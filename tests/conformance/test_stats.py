@@ -187,7 +187,8 @@ class Counters(ServerCase):
                   "lru_crawler_starts", "lru_crawler_running", "read_buf_count", "read_buf_bytes",
                   "read_buf_bytes_free", "response_obj_count", "response_obj_bytes",
                   "log_worker_dropped", "log_worker_written", "log_watchers", "log_watcher_sent",
-                  "curr_connections", "connection_structures"} - set(expected)
+                  "curr_connections", "connection_structures", "get_expired", "get_flushed",
+                  "expired_unfetched", "reclaimed"} - set(expected)
         changed = {name: float(after[name]) - float(before[name]) for name in after
                    if name not in ignore and after[name] != before[name]
                    and re.fullmatch(r"[0-9.]+", after[name]) and name != "version"}
@@ -200,10 +201,12 @@ class Counters(ServerCase):
         self.moves(b"gets a\r\n", b"VALUE a 0 1 <n>\r\n1\r\nEND\r\n", cmd_get=1, get_hits=1)
 
     def test_set(self):
-        self.moves(b"set a 0 0 1\r\n1\r\n", STORED, cmd_set=1, total_items=1, curr_items=1)
-        self.moves(b"set a 0 0 1\r\n2\r\n", STORED, cmd_set=1, total_items=1, curr_items=0)
-        self.moves(b"add a 0 0 1\r\n2\r\n", b"NOT_STORED\r\n", cmd_set=1)
-        self.moves(b"replace a 0 0 1\r\n2\r\nappend a 0 0 1\r\n2\r\nprepend a 0 0 1\r\n2\r\n",
+        # A key that no other test has: one that was flushed still counts until it is swept.
+        self.moves(b"set new 0 0 1\r\n1\r\n", STORED, cmd_set=1, total_items=1, curr_items=1)
+        self.moves(b"set new 0 0 1\r\n2\r\n", STORED, cmd_set=1, total_items=1, curr_items=0)
+        self.moves(b"add new 0 0 1\r\n2\r\n", b"NOT_STORED\r\n", cmd_set=1)
+        self.moves(b"replace new 0 0 1\r\n2\r\nappend new 0 0 1\r\n2\r\n"
+                   b"prepend new 0 0 1\r\n2\r\n",
                    STORED * 3, cmd_set=3)
 
     def test_cas(self):

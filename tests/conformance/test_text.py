@@ -304,12 +304,6 @@ class Text(ServerCase):
         self.assertLess(seen[0], seen[1])
         self.assertLess(seen[1], seen[2])
 
-    def test_two_keys_have_two_cas_numbers(self):
-        self.c.ask(set_(b"a", b"1") + set_(b"b", b"1"), STORED * 2)
-        self.c.send(b"gets a b\r\n")
-        words = self.c.read_until(b"END\r\n").split()
-        self.assertNotEqual(words[4], words[10])
-
     def test_gets_then_cas(self):
         self.c.ask(set_(b"a", b"1"), STORED)
         self.c.send(b"gets a\r\n")

@@ -37,6 +37,16 @@ class Watch(ServerCase):
         self.log_line(w, rb"type=item_get key=a status=found clsid=\d+ cfd=\d+ size=3")
         self.log_line(w, rb"type=item_get key=nothing status=not_found clsid=\d+ cfd=\d+ size=0")
 
+    def test_every_command_that_looks_at_an_item_fetches(self):
+        w = self.watcher()
+        self.c.ask(b"set n 0 0 1\r\n1\r\n", STORED)
+        self.log_line(w, rb"type=item_get key=n status=not_found clsid=0 cfd=\d+ size=0", 1)
+        for request, reply in [(b"set n 0 0 1\r\n1\r\n", STORED), (b"incr n 1\r\n", b"2\r\n"),
+                               (b"touch n 0\r\n", b"TOUCHED\r\n"),
+                               (b"delete n\r\n", b"DELETED\r\n")]:
+            self.c.ask(request, reply)
+            self.log_line(w, rb"type=item_get key=n status=found clsid=\d+ cfd=\d+ size=1", 1)
+
     def test_mutations(self):
         w = self.watcher(b"mutations")
         self.c.ask(b"set a 0 100 3\r\none\r\n", STORED)
@@ -162,15 +172,7 @@ class Dump(ServerCase):
             if not first.startswith(b"BUSY") or time.monotonic() > give_up:
                 break
             time.sleep(0.05)
-        return first if first == end else first + self.until_end(c, end)
-
-    def until_end(self, c, end):
-        out = b""
-        while True:
-            line = c.read_until(b"\n")
-            out += line
-            if line == end:
-                return out
+        return first if first == end else first + c.read_until(end)
 
     def fill(self):
         self.c.ask(b"".join(b"set key%d %d 0 5\r\nvalue\r\n" % (i, i) for i in range(100)),
@@ -223,12 +225,14 @@ class Dump(ServerCase):
                                 for i in range(start, start + 1000)), STORED * 1000)
         d = self.another()
         d.send(b"lru_crawler metadump hash\r\n")
+        self.assertEqual(d.line(), b"OK\r\n")
         for i in range(200):
             self.c.ask(b"set other%d 0 0 1\r\n1\r\n" % i, STORED)
-        text = self.until_end(d, b"END\r\n")
+        text = d.read_until(b"END\r\n")
         keys = re.findall(rb"^key=(key\d+) ", text, re.M)
-        self.assertEqual(len(keys), count)
+        # A growing index may show some twice, and must not hide any.
         self.assertEqual(len(set(keys)), count)
+        self.assertLess(len(keys), count + count // 10)
 
     def test_crawl(self):
         give_up = time.monotonic() + 5
