@@ -4,7 +4,7 @@
  *     storebench density KEY VALUE MB    items held at -m MB; VALUE may be lognormal:MEDIAN,SIGMA
  *     storebench patterns MB             live payload and RSS over -m while the sizes change
  *     storebench expired MB              half the items expired, then more sets: who is left
- *     storebench misses MB               miss ratios of several popularities, and an LRU's beside
+ *     storebench misses MB [WORKLOAD]    miss ratios of several popularities, and an LRU's beside
  *
  * Each run is one process: RSS is its own. */
 #include "ring/key_hash.h"
@@ -408,7 +408,8 @@ static uint32_t key_next(enum workload workload, uint64_t at, uint32_t popular, 
         return at % 10 < 3 ? popular + (uint32_t)(at % (keys - popular)) : zipf_next();
     case SCAN: /* now and then a run over keys that are not read again */
         return at % 1000000 < 200000 ? popular + (uint32_t)(at % (keys - popular)) : zipf_next();
-    case DRIFT: return (uint32_t)((zipf_next() + at / 20) % popular);
+    case DRIFT: /* a new key becomes the most popular one, and all others sink by one */
+        return (uint32_t)((zipf_next() + popular - at / 20 % popular) % popular);
     case WORKLOAD_COUNT: break;
     }
     return 0;
@@ -418,12 +419,12 @@ static void miss_ratio(enum workload workload, uint64_t megabytes)
 {
     const unsigned value_bytes = 100;
     const uint32_t capacity = (uint32_t)((megabytes << 20) / 197);
-    const uint32_t popular = capacity * 10, keys = popular * 2;
-    const uint64_t requests = 16000000;
+    const uint32_t popular = capacity * 4, keys = popular * 2;
+    const uint64_t requests = (uint64_t)capacity * 40;
     uint64_t misses = 0, lru_misses = 0;
     struct lru lru;
 
-    zipf_init(popular, workload == ZIPF80 ? 0.8 : 0.99);
+    zipf_init(popular, workload == ZIPF80 ? 0.8 : workload == DRIFT ? 0.9 : 0.99);
     lru_init(&lru, keys, capacity);
     open_store(megabytes);
     for (uint64_t i = 0; i < requests; i++) {
@@ -458,12 +459,14 @@ int main(int count, char **arguments)
         patterns(strtoull(arguments[2], NULL, 10));
     else if (strcmp(mode, "expired") == 0 && count == 3)
         expired(strtoull(arguments[2], NULL, 10));
-    else if (strcmp(mode, "misses") == 0 && count == 3)
+    else if (strcmp(mode, "misses") == 0 && count >= 3) {
         for (unsigned i = 0; i < WORKLOAD_COUNT; i++)
-            miss_ratio((enum workload)i, strtoull(arguments[2], NULL, 10));
+            if (count == 3 || strcmp(workload_names[i], arguments[3]) == 0)
+                miss_ratio((enum workload)i, strtoull(arguments[2], NULL, 10));
+    }
     else {
         fprintf(stderr, "usage: storebench speed [ITEMS] | density KEY VALUE MB | patterns MB | "
-                        "expired MB | misses MB\n");
+                        "expired MB | misses MB [WORKLOAD]\n");
         return 64;
     }
     return 0;

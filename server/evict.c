@@ -2,7 +2,7 @@
  *
  * S3-FIFO (Yang et al., SOSP 2023), per stripe:
  *
- *      new key ----> SMALL (a tenth) ---- used twice ----> MAIN <---- used: again, with one use less
+ *      new key ----> SMALL (a tenth) ----- used --------> MAIN <---- used: again, with one use less
  *                      |                                     |
  *                      | not used                            | not used
  *                      v                                     v
@@ -21,8 +21,9 @@
 
 /* How much of the stripe the small queue may take before main is evicted from. */
 #define SMALL_DIVISOR 10
-/* Uses in the small queue that earn a place in main. */
-#define PROMOTE_USES 2
+/* Uses in the small queue that earn a place in main.  Measured against 2 (storebench misses): 3 %
+ * fewer misses with Zipf 0.99, 5 % fewer around scans, no more with any other popularity. */
+#define PROMOTE_USES 1
 
 /* How far ahead of an eviction the index line and the item are fetched. */
 #define AHEAD_BUCKET 8
@@ -30,6 +31,9 @@
 
 /* Items that one call evicts before it lets others have the lock. */
 #define EVICTIONS_PER_LOCK 64
+
+/* Stripes that one call hunts for dead items in. */
+#define HUNTS_MAX 8
 
 /* An entry may go stale this often before a chunk is tidied. */
 #define TIDY_EVERY 16
@@ -223,6 +227,38 @@ static struct stripe *choose_victim(struct store *store, uint64_t hash)
     return own;
 }
 
+/* A stripe that may hold dead items, or NULL: those of any stripe go before what lives in this. */
+static struct stripe *choose_overdue(struct store *store, unsigned first, uint64_t now_ms)
+{
+    uint64_t earliest_ms = UINT64_MAX;
+
+    if (now_ms < atomic_load_explicit(&store->hunt_from_ms, memory_order_relaxed))
+        return NULL;
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        struct stripe *stripe = &store->stripes[(first + i) % store->stripe_count];
+        const uint64_t from_ms = atomic_load_explicit(&stripe->hunt_from_ms, memory_order_relaxed);
+
+        if (now_ms >= from_ms)
+            return stripe;
+        if (from_ms < earliest_ms)
+            earliest_ms = from_ms;
+    }
+    atomic_store_explicit(&store->hunt_from_ms, earliest_ms, memory_order_relaxed);
+    return NULL;
+}
+
+/* Drops dead items of that stripe only.  Returns the bytes freed. */
+static uint64_t hunt_in(struct stripe *stripe, uint64_t wanted, uint64_t now_ms)
+{
+    uint64_t checked = 0, freed = 0;
+
+    lock_take(&stripe->lock);
+    if (now_ms >= stripe->hunt.earliest_ms)
+        freed = hunt_dead(stripe, stripe->hunt.patience, wanted, now_ms, &checked);
+    lock_release(&stripe->lock);
+    return freed;
+}
+
 static uint64_t make_room_in(struct store *store, struct stripe *stripe, uint64_t wanted,
                              uint64_t now_ms)
 {
@@ -238,8 +274,19 @@ bool store_make_room(struct store *store, uint64_t hash, uint64_t wanted, uint64
 {
     const uint32_t first = atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed);
 
+    struct stripe *overdue;
+
     if (memory_is_sparse(store->memory) && store_compact(store))
         return true;
+    for (unsigned i = 0; i < HUNTS_MAX; i++) {
+        overdue = choose_overdue(store, (unsigned)(hash >> store->stripe_shift), now_ms);
+        if (overdue == NULL)
+            break;
+        if (hunt_in(overdue, wanted, now_ms) > 0)
+            return true;
+        if (now_ms >= atomic_load_explicit(&overdue->hunt_from_ms, memory_order_relaxed))
+            break; /* its patience ended, not its round: dead items are rare */
+    }
     if (make_room_in(store, choose_victim(store, hash), wanted, now_ms) > 0)
         return true;
     for (unsigned i = 0; i < store->stripe_count; i++)

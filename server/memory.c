@@ -435,6 +435,12 @@ void memory_charge(struct memory *memory, int64_t bytes)
     update_budget(memory);
 }
 
+bool memory_fit(struct memory *memory)
+{
+    pages_fit(&memory->pages);
+    return !memory_is_over(memory);
+}
+
 uint64_t memory_held_bytes(const struct memory *memory)
 {
     return pages_resident_bytes(&memory->pages) +

@@ -92,6 +92,19 @@ uint64_t memory_held_bytes(const struct memory *);
  * for. */
 bool memory_is_sparse(const struct memory *);
 
+/* Whether forced allocations and charges made more resident than the limit allows. */
+static inline bool memory_is_over(const struct memory *memory)
+{
+    const struct pages *pages = &memory->pages;
+
+    return atomic_load_explicit(&pages->used, memory_order_relaxed) +
+               atomic_load_explicit(&pages->dirty, memory_order_relaxed) >
+           atomic_load_explicit(&pages->budget, memory_order_relaxed);
+}
+
+/* Gives back dirty pages to get within the limit; false when there are not enough of them. */
+bool memory_fit(struct memory *);
+
 /* Emptying a slab, slot by slot.  While it lasts nothing is allocated from that slab. */
 struct memory_drain {
     uint32_t slab; /* its first page */

@@ -15,6 +15,9 @@
 /* One line of ghosts (31) for so many buckets (9.5 items each): about as many ghosts as items. */
 #define BUCKETS_PER_GHOST_LINE 4u
 
+/* What each new item frees besides while the limit is exceeded: more than an index grows by. */
+#define PAY_BACK_BYTES 1024u
+
 static unsigned stripe_count_for(unsigned threads)
 {
     unsigned count = STRIPES_MIN;
@@ -43,9 +46,7 @@ static bool stripe_init(struct store *store, unsigned number)
     for (unsigned i = 0; i < QUEUE_COUNT; i++)
         queue_init(&stripe->queues[i], store->memory);
     hlc_clock_init(&stripe->clock, 0);
-    hunt_restart(stripe);
-    stripe->hunt.earliest_ms = UINT64_MAX;
-    atomic_init(&stripe->hunt_from_ms, UINT64_MAX);
+    hunt_init(stripe);
     return index_init(&stripe->index, &store->index_space, number,
                       buckets_for(&store->options, store->stripe_count)) &&
            ghost_init(&stripe->ghost, &store->ghost_space, number);
@@ -74,6 +75,7 @@ struct store *store_new(const struct store_options *options)
         return NULL;
     store->options = *options;
     store->limit_bytes = options->limit_bytes;
+    store->hunt_from_ms = UINT64_MAX;
     store->stripe_count = stripe_count_for(options->threads);
     store->stripe_shift = 64 - (unsigned)__builtin_ctz(store->stripe_count);
     store->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -351,9 +353,13 @@ void stripe_set_expiry(struct stripe *stripe, struct item *item, uint64_t expiry
 struct item *item_new(struct store *store, const struct item_spec *spec, uint64_t now_ms)
 {
     const uint64_t bytes = item_bytes_of_spec(spec);
-    struct item *item = memory_alloc(store->memory, bytes);
+    struct item *item;
     uint64_t hash;
 
+    /* Bookkeeping grew: pay it back. */
+    if (memory_is_over(store->memory) && !memory_fit(store->memory))
+        (void)store_make_room(store, key_hash(spec->key), bytes + PAY_BACK_BYTES, now_ms);
+    item = memory_alloc(store->memory, bytes);
     if (item == NULL) {
         hash = key_hash(spec->key);
         while ((item = memory_alloc(store->memory, bytes)) == NULL)

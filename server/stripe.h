@@ -62,6 +62,7 @@ struct store {
     unsigned stripe_count, stripe_shift;  /* [I] */
     _Atomic uint64_t limit_bytes;         /* [A] */
     _Atomic uint64_t out_of_memory;       /* [A] */
+    _Atomic uint64_t hunt_from_ms;        /* [A] not after any stripe's, but for a race: a hint */
     _Atomic uint32_t next_victim;         /* [A] where a search through all stripes starts */
     unsigned sweep_stripe;                /* [W] */
     uint64_t sweep_upkeep_ms;             /* [W] when memory was last looked after */
@@ -84,6 +85,9 @@ void stripe_count(struct stripe *, const struct item *, int sign);
 
 /* An expiry was set: the hunt must not miss it.  Lock held. */
 void hunt_expect(struct stripe *, uint64_t expiry_ms);
+
+/* Nothing is there to hunt yet. */
+void hunt_init(struct stripe *);
 
 /* Starts the hunt anew, as after a flush.  Lock held. */
 void hunt_restart(struct stripe *);

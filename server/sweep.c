@@ -28,8 +28,12 @@
 
 static void set_earliest(struct stripe *stripe, uint64_t expiry_ms)
 {
+    struct store *store = stripe->store;
+
     stripe->hunt.earliest_ms = expiry_ms;
     atomic_store_explicit(&stripe->hunt_from_ms, expiry_ms, memory_order_relaxed);
+    if (expiry_ms < atomic_load_explicit(&store->hunt_from_ms, memory_order_relaxed))
+        atomic_store_explicit(&store->hunt_from_ms, expiry_ms, memory_order_relaxed);
 }
 
 void hunt_expect(struct stripe *stripe, uint64_t expiry_ms)
@@ -40,6 +44,12 @@ void hunt_expect(struct stripe *stripe, uint64_t expiry_ms)
         set_earliest(stripe, expiry_ms);
     if (expiry_ms < stripe->hunt.next_earliest_ms)
         stripe->hunt.next_earliest_ms = expiry_ms;
+}
+
+void hunt_init(struct stripe *stripe)
+{
+    stripe->hunt = (struct hunt){.next_earliest_ms = UINT64_MAX, .patience = PATIENCE_MAX};
+    set_earliest(stripe, UINT64_MAX);
 }
 
 void hunt_restart(struct stripe *stripe)
@@ -98,6 +108,8 @@ uint64_t hunt_dead(struct stripe *stripe, unsigned buckets, uint64_t wanted, uin
     struct hunt *hunt = &stripe->hunt;
     uint64_t freed = 0, dead = 0;
 
+    if (hunt->bucket == 0) /* a new round: it will come to all that is there */
+        hunt->next_earliest_ms = UINT64_MAX;
     for (; buckets > 0 && freed < wanted; buckets--) {
         if (hunt->bucket >= index_bucket_count(&stripe->index)) {
             hunt_end_round(stripe);
