@@ -123,8 +123,8 @@ suite_fuzz() {
     local out=build/test-logs/fuzz.out code
     tests/fuzz/run.sh "$FUZZ_SECONDS" "$sources/build/fuzz" 2>&1 | tee $out
     code=${PIPESTATUS[0]}
-    failed=$(grep -c '^fuzz_[a-z]* FAILED' $out)
-    passed=$(($(grep -c '^fuzz_[a-z]*: [0-9]* s$' $out) - failed))
+    failed=$(grep -c '^fuzz_[a-z_]* FAILED' $out)
+    passed=$(($(grep -c '^fuzz_[a-z_]*: [0-9]* s$' $out) - failed))
     return "$code"
 }
 
