@@ -9,7 +9,8 @@
 
 #define SWEEP_ITEMS 1024 /* in one slice: well under a millisecond of one stripe's time */
 
-/* Who may touch which field:
+/* Lock and condition last as long as the process: workers may wake us before we start and after
+ * we stopped.  Who may touch which field:
  *   [I] never changes while the thread runs    [L] whoever holds `lock` */
 static struct {
     pthread_t thread;      /* [I] */
@@ -38,7 +39,8 @@ static bool wait_until(const struct timespec *time)
 
     pthread_mutex_lock(&maintenance.lock);
     while (!maintenance.is_stopping && !maintenance.is_woken && error == 0)
-        error = pthread_cond_timedwait(&maintenance.changed, &maintenance.lock, time);
+        error = pthread_cond_clockwait(&maintenance.changed, &maintenance.lock, CLOCK_MONOTONIC,
+                                       time);
     maintenance.is_woken = false;
     bool goes_on = !maintenance.is_stopping;
     pthread_mutex_unlock(&maintenance.lock);
@@ -61,13 +63,7 @@ static void *maintain(void *argument)
 
 bool maintenance_start(struct store *store)
 {
-    pthread_condattr_t monotonic;
-
     assert(maintenance.store == NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&maintenance.changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     maintenance.is_stopping = false;
     maintenance.store = store;
     int error = pthread_create(&maintenance.thread, NULL, maintain, store);
@@ -97,6 +93,5 @@ void maintenance_stop(void)
     pthread_cond_signal(&maintenance.changed);
     pthread_mutex_unlock(&maintenance.lock);
     pthread_join(maintenance.thread, NULL);
-    pthread_cond_destroy(&maintenance.changed);
     maintenance.store = NULL;
 }
