@@ -115,14 +115,14 @@ static bool create(struct execution *execution, const struct operation *operatio
     struct item_spec spec = {
         .key = operation->key,
         .expiry_ms = arithmetic->expiry_ms,
-        .has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0,
+        .explicit_cas = execution_new_cas(operation),
+        .has_explicit_cas = execution_new_cas(operation) != 0,
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
     };
 
     outcome->number = operation->initial;
     arithmetic->digit_count = decimal_encode(operation->initial, arithmetic->digits);
     spec.value_bytes = arithmetic->digit_count;
-    spec.explicit_cas = spec.has_explicit_cas ? operation->cas_new : 0;
     if (!put_digits(execution, operation, arithmetic, &spec))
         return false;
     arithmetic->is_created = !arithmetic->rewrite.failed;
@@ -135,7 +135,7 @@ static bool fits_in_place(const struct operation *operation, const struct arithm
                           const struct shown *shown)
 {
     return (arithmetic->item->bits & (ITEM_LONG | ITEM_EXPLICIT_CAS | ITEM_CELL)) == 0 &&
-           (operation->options & (OPERATION_SET_CAS | OPERATION_SET_EXPTIME)) == 0 &&
+           (operation->options & OPERATION_SET_EXPTIME) == 0 && execution_new_cas(operation) == 0 &&
            arithmetic->digit_count <= shown->value.size;
 }
 
@@ -148,7 +148,7 @@ static bool change(struct execution *execution, const struct operation *operatio
 
     execution_show(arithmetic->item, arithmetic->now_ms, &shown);
     arithmetic->old_expiry_ms = shown.expiry_ms;
-    if (cas_differs(operation, arithmetic->item)) {
+    if (shown.value.size != 0 && cas_differs(operation, arithmetic->item)) {
         outcome->status = OUTCOME_EXISTS;
         return true;
     }
@@ -168,8 +168,8 @@ static bool change(struct execution *execution, const struct operation *operatio
                                    ? arithmetic->digit_count : shown.value.size);
     if ((operation->options & OPERATION_SET_EXPTIME) != 0)
         spec.expiry_ms = arithmetic->expiry_ms;
-    spec.has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0;
-    spec.explicit_cas = spec.has_explicit_cas ? operation->cas_new : 0;
+    spec.explicit_cas = execution_new_cas(operation);
+    spec.has_explicit_cas = spec.explicit_cas != 0;
     return put_digits(execution, operation, arithmetic, &spec);
 }
 

@@ -32,9 +32,9 @@ static struct item_spec spec_of_mark(const struct operation *operation, const st
     }
     if ((operation->options & OPERATION_SET_EXPTIME) != 0)
         spec.expiry_ms = delete->expiry_ms;
-    if ((operation->options & OPERATION_SET_CAS) != 0) {
+    if (execution_new_cas(operation) != 0) {
         spec.has_explicit_cas = true;
-        spec.explicit_cas = operation->cas_new;
+        spec.explicit_cas = execution_new_cas(operation);
     } else if (marks_stale || empties) {
         spec.has_explicit_cas = settings.uses_cas;
         spec.explicit_cas = marks_stale ? new_cas : execution_cas(delete->item);

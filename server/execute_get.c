@@ -78,8 +78,9 @@ static bool expires_before(uint64_t expiry_ms, int32_t recache_exptime, uint64_t
 }
 
 /* Meta flags are obeyed in the order in which they stand: `t T30` shows the old TTL, `T30 t` the
- * new one. */
-static bool ttl_is_asked_before(const struct operation *operation, unsigned char flag)
+ * new one.  Whether the flag `first` is there, and `second` does not stand before it. */
+static bool flag_is_first(const struct operation *operation, unsigned char first,
+                          unsigned char second)
 {
     const unsigned char *at = operation->meta_flags.bytes;
     bool at_start = true;
@@ -87,8 +88,8 @@ static bool ttl_is_asked_before(const struct operation *operation, unsigned char
     if (operation->protocol != PROTOCOL_META)
         return false;
     for (size_t i = 0; i < operation->meta_flags.size; i++) {
-        if (at_start && (at[i] == 't' || at[i] == flag))
-            return at[i] == 't';
+        if (at_start && (at[i] == first || at[i] == second))
+            return at[i] == first;
         at_start = at[i] == ' ';
     }
     return false;
@@ -113,12 +114,11 @@ static bool vivify(struct execution *execution, const struct operation *operatio
         .key = operation->key,
         .expiry_ms = clock_expiry_ms(operation->vivify_exptime),
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
-        .has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0,
+        .explicit_cas = execution_new_cas(operation),
+        .has_explicit_cas = execution_new_cas(operation) != 0,
     };
 
-    if (spec.has_explicit_cas)
-        spec.explicit_cas = operation->cas_new;
-    if ((operation->options & OPERATION_SET_EXPTIME) != 0)
+    if ((operation->options & OPERATION_SET_EXPTIME) != 0 && flag_is_first(operation, 'N', 'T'))
         spec.expiry_ms = get->expiry_ms;
     if (get->rewrite.item != NULL)
         spec.expiry_ms = get->rewrite.spec.expiry_ms;
@@ -209,10 +209,12 @@ static void fill_long_hit(const struct operation *operation, struct long_get *ge
     execution_show(get->item, get->now_ms, &get->shown);
     fill_hit(outcome, get->item, &get->shown);
     if ((options & OPERATION_RECACHE) != 0 && !get->is_created)
-        asks_to_win |= expires_before(old_expiry_ms, operation->recache_exptime, get->now_ms);
+        asks_to_win |= expires_before(flag_is_first(operation, 'R', 'T') ? old_expiry_ms
+                                                                         : get->shown.expiry_ms,
+                                      operation->recache_exptime, get->now_ms);
     if (operation->protocol == PROTOCOL_META)
         decide_winner(outcome, get->item, asks_to_win);
-    if (ttl_is_asked_before(operation, expiry_flag))
+    if (flag_is_first(operation, 't', expiry_flag))
         outcome->ttl_s = execution_ttl_s(old_expiry_ms, get->now_ms);
     else
         outcome->ttl_s = execution_ttl_s(get->shown.expiry_ms, get->now_ms);

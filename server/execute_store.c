@@ -72,15 +72,13 @@ static uint64_t expiry_of(const struct operation *operation)
 
 static struct item_spec spec_of_store(const struct operation *operation)
 {
-    bool has_cas = (operation->options & OPERATION_SET_CAS) != 0;
-
     return (struct item_spec){
         .key = operation->key,
         .value_bytes = operation->value.size,
         .expiry_ms = expiry_of(operation),
         .client_flags = operation->client_flags,
-        .explicit_cas = has_cas ? operation->cas_new : 0,
-        .has_explicit_cas = has_cas,
+        .explicit_cas = execution_new_cas(operation),
+        .has_explicit_cas = execution_new_cas(operation) != 0,
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
     };
 }
@@ -334,8 +332,8 @@ static enum outcome_status find_for_append(struct execution *execution,
             return status;
         spec = execution_spec_like(operation, append->old, &append->shown,
                                    append->shown.value.size + piece_bytes);
-        spec.has_explicit_cas = (operation->options & OPERATION_SET_CAS) != 0;
-        spec.explicit_cas = spec.has_explicit_cas ? operation->cas_new : 0;
+        spec.explicit_cas = execution_new_cas(operation);
+        spec.has_explicit_cas = spec.explicit_cas != 0;
         if (rewrite_ready(execution, &append->rewrite, &spec, append->stripe))
             return append->rewrite.failed ? OUTCOME_NOT_STORED : OUTCOME_OK;
     }

@@ -77,6 +77,12 @@ void execution_show(const struct item *, uint64_t now_ms, struct shown *);
 /* The cas value that clients see: 0 under -C. */
 uint64_t execution_cas(const struct item *);
 
+/* The cas that the client wants the item to get; 0: none (memcached's own sign for that). */
+static inline uint64_t execution_new_cas(const struct operation *operation)
+{
+    return (operation->options & OPERATION_SET_CAS) != 0 ? operation->cas_new : 0;
+}
+
 /* The largest value that memcached would store under -I for this key. */
 bool execution_value_fits(const struct operation *, uint32_t client_flags, uint64_t value_bytes);
 

@@ -109,7 +109,10 @@ static void a_touch_by_mg_is_shown_from_where_it_stands(void **state)
     (void)state;
     converse({ "ms k 1 T100\r\na\r\n", "HD\r\n" }, { "mg k t T50\r\n", "HD t100\r\n" },
              { "mg k T30 t\r\n", "HD t30\r\n" }, { "ms n 1\r\na\r\n", "HD\r\n" },
-             { "mg n T20 t v\r\n", "VA 1 t20\r\na\r\n" });
+             { "mg n T20 t v\r\n", "VA 1 t20\r\na\r\n" }, { "mg k T10 R20\r\n", "HD W\r\n" },
+             { "mg n R30 T90\r\n", "HD W\r\n" }, { "mg new T5 N50\r\n", "HD W\r\n" },
+             { "mg new t\r\n", "HD t50 Z\r\n" }, { "mg more N50 T5 t\r\n", "HD t5 W\r\n" },
+             { "ms e 1 E0\r\na\r\n", "HD\r\n" }, { "ms e 0 C0\r\n\r\n", "EX\r\n" });
 }
 
 static void md_x_leaves_an_empty_item(void **state)
