@@ -42,6 +42,12 @@ static void set_state(struct connection *connection, enum connection_state state
     atomic_store_explicit(&connection->state, (uint8_t)state, memory_order_relaxed);
 }
 
+static void note_activity(struct connection *connection)
+{
+    atomic_store_explicit(&connection->last_command_ms, connection->worker->now_ms,
+                          memory_order_relaxed);
+}
+
 static void wait_for(struct connection *connection, int events)
 {
     struct ev_loop *loop = connection->worker->loop;
@@ -116,8 +122,11 @@ static bool drain(struct connection *connection)
 {
     if (!connection_has_unsent(connection))
         return true;
+    size_t pending_bytes = connection->unsent->pending_bytes;
     if (!send_output(connection, connection->unsent))
         return false;
+    if (connection->unsent->pending_bytes < pending_bytes) /* a slow reader is not an idle one */
+        note_activity(connection);
     if (output_is_empty(connection->unsent)) {
         output_deinit(connection->unsent);
         free(connection->unsent);
@@ -369,8 +378,7 @@ static void serve(struct connection *connection, struct slice input)
 
     assert(input.size > 0);
     set_state(connection, STATE_EXECUTING);
-    atomic_store_explicit(&connection->last_command_ms, connection->worker->now_ms,
-                          memory_order_relaxed);
+    note_activity(connection);
     if (connection->protocol == LISTEN_NEGOTIATING)
         choose_protocol(connection, input.bytes[0]);
     if (!connection->is_authenticated && connection->protocol == LISTEN_ASCII)
@@ -417,7 +425,7 @@ static enum received receive_value(struct connection *connection)
     if (received <= 0)
         return on_nothing(connection, received);
     counter_add(&worker->counters.bytes_read, received);
-    atomic_store_explicit(&connection->last_command_ms, worker->now_ms, memory_order_relaxed);
+    note_activity(connection);
     size_t beyond = filling_received(filling, (size_t)received);
     if (filling_is_complete(filling))
         end_filling(connection);

@@ -26,7 +26,8 @@
 
 static struct listener listeners[LISTENERS_MAX]; /* main thread; read by others while they run */
 static _Atomic unsigned listener_count;          /* read by `stats` until the workers end */
-static struct ev_loop *loop;
+static struct ev_loop *loop; /* kept when all is closed: a worker may just be about to wake it */
+static bool is_started; /* main thread: the watchers are in use */
 static ev_async resume;
 static ev_timer resume_timer;
 
@@ -408,6 +409,7 @@ static bool start(void)
         log_error("no event loop to accept with: %s", log_error_text(errno));
         return false;
     }
+    is_started = true;
     ev_async_init(&resume, on_resume);
     ev_async_start(loop, &resume);
     ev_timer_init(&resume_timer, on_resume_timer, 0.0, RESUME_INTERVAL_S);
@@ -464,7 +466,7 @@ void listeners_close(void)
 {
     for (unsigned i = 0; i < listener_count; i++) {
         struct listener *listener = &listeners[i];
-        if (loop != NULL)
+        if (is_started)
             ev_io_stop(loop, &listener->readable);
         if (listener->fd >= 0)
             close(listener->fd);
@@ -472,11 +474,11 @@ void listeners_close(void)
             unlink(settings.unix_path);
     }
     atomic_store(&is_paused, false);
-    if (loop != NULL) {
+    if (is_started) {
         ev_timer_stop(loop, &resume_timer);
         ev_async_stop(loop, &resume);
     }
-    loop = NULL;
+    is_started = false;
     listener_count = 0;
 }
 

@@ -257,6 +257,7 @@ static bool worker_init(struct worker *worker, struct store *store, unsigned num
     worker->requests_per_turn =
         settings.requests_per_event_given ? settings.requests_per_event : UINT_MAX;
     worker->runnable_end = &worker->runnable;
+    assert(worker->requests_per_turn > 0);
     pthread_mutex_init(&worker->lock, NULL);
     worker->input = malloc(WORKER_INPUT_BYTES);
     worker->batch = calloc(WORKER_BATCH_MAX, sizeof *worker->batch);

@@ -480,6 +480,26 @@ static void idle_clients_are_closed_and_busy_ones_are_not(void **state)
     client_close(busy);
 }
 
+static void a_slow_reader_is_not_idle(void **state)
+{
+    unsigned char *value = pattern(3000000);
+
+    (void)state;
+    settings.idle_timeout_s = 10;
+    int fd = connect_one();
+    store(fd, "big", 3000000);
+    client_say(fd, "get big\r\n");
+    client_expect(fd, "VALUE big 0 3000000\r\n");
+    for (size_t at = 0; at < 3000000; at += 1000000) {
+        client_expect_bytes(fd, value + at, 1000000);
+        clock_advance_s(6);
+        client_pause_ms(1100); /* the check runs every second */
+    }
+    client_expect(fd, "\r\nEND\r\n");
+    client_close(fd);
+    free(value);
+}
+
 static void the_first_byte_decides_about_the_protocol(void **state)
 {
     unsigned char noop[24] = { 0x80, 0x0a };
@@ -647,6 +667,7 @@ int main(void)
         TEST(a_client_that_has_said_all_still_gets_its_answers),
         TEST(quit_closes_and_nothing_after_it_is_executed),
         TEST(idle_clients_are_closed_and_busy_ones_are_not),
+        TEST(a_slow_reader_is_not_idle),
         TEST(the_first_byte_decides_about_the_protocol),
         TEST(a_login_may_come_in_pieces_and_commands_right_behind_it),
         TEST(a_first_line_that_is_no_login_closes),
