@@ -176,7 +176,7 @@ static bool keep_rest(struct connection *connection, struct slice left)
 /* The input at hand and how far it is served. */
 struct serving {
     struct slice left;
-    struct slice operation; /* `left` as it was before the last operation */
+    struct slice operation; /* `left` as it was before the last operation parsed */
     unsigned requests_left; /* of this turn (-R) */
     bool needs_more;        /* `left` is the start of an operation */
 };
@@ -204,30 +204,39 @@ static enum parse_result parse_batch(struct connection *connection, struct servi
                                      unsigned *count)
 {
     struct operation *batch = connection->worker->batch;
-    bool is_binary = connection->protocol == LISTEN_BINARY;
+    const bool is_binary = connection->protocol == LISTEN_BINARY;
+    const bool is_limited = serving->requests_left != UINT_MAX;
+    struct slice left = serving->left, before;
+    enum parse_result result;
+    bool is_last = false;
     unsigned done = 0;
-    enum parse_result result = PARSE_DONE;
 
-    while (done < WORKER_BATCH_MAX && serving->left.size > 0 && serving->requests_left > 0) {
+    assert(left.size > 0);
+    assert(serving->requests_left > 0);
+    do {
         struct operation *operation = &batch[done];
         size_t consumed;
-        serving->operation = serving->left;
-        result = is_binary ? binary_parse(&connection->parser, serving->left, operation, &consumed)
-                           : text_parse(&connection->parser, serving->left, operation, &consumed);
-        advance(serving, consumed);
+        result = is_binary ? binary_parse(&connection->parser, left, operation, &consumed)
+                           : text_parse(&connection->parser, left, operation, &consumed);
+        before = left;
+        left.bytes += consumed;
+        left.size -= consumed;
         if (result != PARSE_DONE)
             break;
         done++;
-        if (ends_request(operation))
-            serving->requests_left--;
-        if (operation->verb >= VERB_BARRIER || operation->closes)
-            break;
-        if (!is_binary && connection->parser.in_keys) {
-            done += text_parse_keys_ahead(&connection->parser, serving->left, &batch[done],
+        is_last = operation->verb >= VERB_BARRIER || operation->closes;
+        if (is_limited && ends_request(operation))
+            is_last |= --serving->requests_left == 0;
+        if (!is_binary && connection->parser.in_keys && !is_last) {
+            done += text_parse_keys_ahead(&connection->parser, left, &batch[done],
                                           WORKER_BATCH_MAX - done, &consumed);
-            advance(serving, consumed);
+            left.bytes += consumed;
+            left.size -= consumed;
         }
-    }
+    } while (left.size > 0 && done < WORKER_BATCH_MAX && !is_last);
+    assert(left.size < serving->left.size || result != PARSE_DONE);
+    serving->operation = before;
+    serving->left = left;
     *count = done;
     return result;
 }
