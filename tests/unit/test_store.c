@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define MB     ((uint64_t)1 << 20)
@@ -200,6 +202,61 @@ static void when_sizes_change_most_of_the_limit_is_still_payload(void **state)
     }
     store_close(store);
 }
+
+#ifndef WITH_SANITIZER
+static double resident_share(uint64_t limit_bytes)
+{
+    unsigned long long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file == NULL || fscanf(file, "%llu %llu", &size, &resident) != 2)
+        resident = 0;
+    if (file != NULL)
+        fclose(file);
+    return (double)(resident * (uint64_t)sysconf(_SC_PAGESIZE)) / (double)limit_bytes;
+}
+
+/* Fills a store with values of several sizes, and tells by the exit code if it became too large. */
+static int fill_and_measure(void)
+{
+    static const unsigned sizes[] = {32, 700, 100000, 90, 20000, 300};
+    struct store *store = store_open(64 * MB, true);
+    uint64_t now_ms = NOW_MS;
+    unsigned number = 0;
+
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (uint64_t bytes = 0; bytes < 80 * MB; bytes += sizes[i] + 48) {
+            if (!set(store, number++, sizes[i], 0, now_ms))
+                return 1;
+            if (number % 4 == 0)
+                get(store, number - number / 3, now_ms);
+            if (number % 1000 == 0)
+                now_ms += 300;
+            if (number % 1000 == 0)
+                store_sweep(store, 1000, now_ms);
+        }
+        if (resident_share(64 * MB) > 1.10) {
+            fprintf(stderr, "after %u bytes each: %.3f of the limit\n", sizes[i],
+                    resident_share(64 * MB));
+            return 2;
+        }
+    }
+    return 0;
+}
+
+static void the_process_stays_within_a_tenth_above_the_limit(void **state)
+{
+    const pid_t child = fork();
+    int status = -1;
+
+    (void)state;
+    if (child == 0)
+        _exit(fill_and_measure());
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+#endif
 
 static void one_value_may_fill_nearly_all_of_it(void **state)
 {
@@ -526,6 +583,9 @@ int main(void)
         cmocka_unit_test(deleting_and_setting_the_same_keys_for_ever_takes_no_memory),
         cmocka_unit_test(the_limit_is_kept_and_nothing_fails_in_any_pattern),
         cmocka_unit_test(when_sizes_change_most_of_the_limit_is_still_payload),
+#ifndef WITH_SANITIZER
+        cmocka_unit_test(the_process_stays_within_a_tenth_above_the_limit),
+#endif
         cmocka_unit_test(one_value_may_fill_nearly_all_of_it),
         cmocka_unit_test(without_eviction_a_full_store_refuses),
         cmocka_unit_test(without_eviction_expired_items_make_room),
