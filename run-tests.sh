@@ -33,11 +33,12 @@ count_check() {
         bad=$(sed -n 's/^.* \([0-9]*\) FAILED TEST(S)$/\1/p' "$log" | tail -1)
         bad=${bad:-0}
         if [ $((ok + out + bad)) = 0 ] && line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log"); then
-            read -r ok _ bad _ <<<"${line//,/}"
+            read -r ok _ bad _ out _ <<<"${line//,/} 0"
+            grep '^skipped: ' "$log"
         fi
         case $(sed -n 's/^:test-result: //p' "$result") in
         PASS) [ $((ok + out)) -gt 0 ] || ok=1 ;;
-        SKIP) out=$((out + 1)) ;;
+        SKIP) [ "$out" -gt 0 ] || out=1 ;;
         *) [ "$bad" -gt 0 ] || bad=1 ;;
         esac
         passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + out))
