@@ -96,8 +96,11 @@ static void look_ahead(const struct stripe *stripe, unsigned queue)
 
     if (queue_peek(from, AHEAD_BUCKET, &entry))
         index_prefetch(&stripe->index, entry);
-    if (queue_peek(from, AHEAD_ITEM, &entry))
+    if (queue_peek(from, AHEAD_ITEM, &entry)) {
         index_prefetch_items(&stripe->index, entry);
+        if (queue == QUEUE_SMALL)
+            ghost_prefetch(&stripe->ghost, entry);
+    }
 }
 
 static void count_eviction(struct stripe *stripe, const struct item *item)

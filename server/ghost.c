@@ -106,3 +106,8 @@ bool ghost_take(struct ghost *ghost, uint64_t hash)
         }
     return false;
 }
+
+void ghost_prefetch(const struct ghost *ghost, uint32_t hash_low)
+{
+    __builtin_prefetch(line_of(ghost, hash_low), 1);
+}

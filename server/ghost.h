@@ -40,4 +40,7 @@ void ghost_add(struct ghost *, uint64_t hash);
 /* Whether it was, lately; the ghost is gone then. */
 bool ghost_take(struct ghost *, uint64_t hash);
 
+/* Fetches the line of a hash, of which the low half is enough. */
+void ghost_prefetch(const struct ghost *, uint32_t hash_low);
+
 #endif

@@ -2,11 +2,14 @@
  *
  *     range of addresses (range.h) -> runs of pages (pages.h) -> slabs of equal slots -> items
  *
- * Why not a general allocator: sizes here are a multiple of 8 bytes up to 512 (then 16, then
- * 16 steps per doubling), where jemalloc has four steps per doubling from 128 bytes on; on a
- * log-normal mix that alone is 7 % of memory.  Items are found through one 4-byte handle, so a sparsely filled slab can
- * be emptied by moving what is left in it (memory_drain_begin()): when the sizes of values change,
- * no memory stays behind in slabs of the old size.  And what is resident is known, not estimated.
+ * Why not a general allocator: sizes here are a multiple of 8 bytes up to 512 (then 16, then 16
+ * steps per doubling), where jemalloc has four steps per doubling from 128 bytes on.  Items are
+ * found through one 4-byte handle, so a sparsely filled slab can be emptied by moving what is left
+ * in it (memory_drain_begin()): when the sizes of values change, no memory stays behind in slabs of
+ * the old size.  And what is resident is known, not estimated.  Measured at -m 256 against a
+ * jemalloc 5.3 arena with the same accounting (nallocx): 267 resident bytes for an item of 248
+ * where jemalloc takes 278; and after values of 100 bytes gave way to 1,000, then 300, then others,
+ * with a fifth of the old items surviving, at most 1.04 of the limit resident, jemalloc 1.8 to 2.1.
  *
  * A handle is an address in units of `1 << handle_shift` bytes: 8, so that 32 bits span 32 GB, or
  * more when the limit is larger.
