@@ -188,7 +188,10 @@ static void fill_counted(const struct operation *operation, const struct arithme
 {
     outcome->value = (struct slice){ arithmetic->digits, arithmetic->digit_count };
     outcome->cas = execution_cas(arithmetic->item);
-    outcome->ttl_s = execution_ttl_s(item_expiry_ms(arithmetic->item), arithmetic->now_ms);
+    if (execution_flag_is_first(operation, 't', arithmetic->is_created ? 'N' : 'T'))
+        outcome->ttl_s = execution_ttl_s(arithmetic->old_expiry_ms, arithmetic->now_ms);
+    else
+        outcome->ttl_s = execution_ttl_s(item_expiry_ms(arithmetic->item), arithmetic->now_ms);
     outcome->key_is_binary = (arithmetic->item->bits & ITEM_KEY_BINARY) != 0;
     if ((operation->options & OPERATION_WANTS_CONTEXT) != 0)
         cells_fill_context(arithmetic->item, arithmetic->now_ms, outcome, context);

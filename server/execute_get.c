@@ -77,24 +77,6 @@ static bool expires_before(uint64_t expiry_ms, int32_t recache_exptime, uint64_t
     return execution_ttl_s(expiry_ms, now_ms) < (int64_t)((recache_ms - now_ms) / 1000);
 }
 
-/* Meta flags are obeyed in the order in which they stand: `t T30` shows the old TTL, `T30 t` the
- * new one.  Whether the flag `first` is there, and `second` does not stand before it. */
-static bool flag_is_first(const struct operation *operation, unsigned char first,
-                          unsigned char second)
-{
-    const unsigned char *at = operation->meta_flags.bytes;
-    bool at_start = true;
-
-    if (operation->protocol != PROTOCOL_META)
-        return false;
-    for (size_t i = 0; i < operation->meta_flags.size; i++) {
-        if (at_start && (at[i] == first || at[i] == second))
-            return at[i] == first;
-        at_start = at[i] == ' ';
-    }
-    return false;
-}
-
 /* What one long get works on while it goes round rewrite_ready(). */
 struct long_get {
     struct stripe *stripe;
@@ -118,7 +100,7 @@ static bool vivify(struct execution *execution, const struct operation *operatio
         .has_explicit_cas = execution_new_cas(operation) != 0,
     };
 
-    if ((operation->options & OPERATION_SET_EXPTIME) != 0 && flag_is_first(operation, 'N', 'T'))
+    if ((operation->options & OPERATION_SET_EXPTIME) != 0 && execution_flag_is_first(operation, 'N', 'T'))
         spec.expiry_ms = get->expiry_ms;
     if (get->rewrite.item != NULL)
         spec.expiry_ms = get->rewrite.spec.expiry_ms;
@@ -209,12 +191,12 @@ static void fill_long_hit(const struct operation *operation, struct long_get *ge
     execution_show(get->item, get->now_ms, &get->shown);
     fill_hit(outcome, get->item, &get->shown);
     if ((options & OPERATION_RECACHE) != 0 && !get->is_created)
-        asks_to_win |= expires_before(flag_is_first(operation, 'R', 'T') ? old_expiry_ms
+        asks_to_win |= expires_before(execution_flag_is_first(operation, 'R', 'T') ? old_expiry_ms
                                                                          : get->shown.expiry_ms,
                                       operation->recache_exptime, get->now_ms);
     if (operation->protocol == PROTOCOL_META)
         decide_winner(outcome, get->item, asks_to_win);
-    if (flag_is_first(operation, 't', expiry_flag))
+    if (execution_flag_is_first(operation, 't', expiry_flag))
         outcome->ttl_s = execution_ttl_s(old_expiry_ms, get->now_ms);
     else
         outcome->ttl_s = execution_ttl_s(get->shown.expiry_ms, get->now_ms);

@@ -237,7 +237,11 @@ static void store_whole(struct execution *execution, const struct operation *ope
         }
         item = NULL;
     } else if (old != NULL && operation->mode == STORE_ADD) {
+        /* A use that is no fetch. */
+        bool was_fetched = old->was_fetched;
+
         stripe_use(stripe, old, now_ms);
+        old->was_fetched = was_fetched;
     }
     store_unlock(stripe);
     answer_store(execution, operation, &outcome);

@@ -147,6 +147,22 @@ void execution_watch_lookup(struct execution *execution, const struct operation 
                        item != NULL ? item_value_bytes(item) : 0);
 }
 
+bool execution_flag_is_first(const struct operation *operation, unsigned char first,
+                             unsigned char second)
+{
+    const unsigned char *at = operation->meta_flags.bytes;
+    bool at_start = true;
+
+    if (operation->protocol != PROTOCOL_META)
+        return false;
+    for (size_t i = 0; i < operation->meta_flags.size; i++) {
+        if (at_start && (at[i] == first || at[i] == second))
+            return at[i] == first;
+        at_start = at[i] == ' ';
+    }
+    return false;
+}
+
 /* The same key is implied: a rewrite is for one operation. */
 static bool spec_equal(const struct item_spec *a, const struct item_spec *b)
 {

@@ -126,6 +126,10 @@ bool execution_set_expiry(struct execution *, const struct operation *, struct s
 /* For the log of fetches: a command other than get looked for its key.  `item` may be NULL. */
 void execution_watch_lookup(struct execution *, const struct operation *, const struct item *);
 
+/* Meta flags are obeyed in the order in which they stand: `t T30` shows the old TTL, `T30 t` the
+ * new one.  Whether the flag `first` is there, and `second` does not stand before it. */
+bool execution_flag_is_first(const struct operation *, unsigned char first, unsigned char second);
+
 /* Whole seconds until `expiry_ms`, rounded up; -1: never. */
 int64_t execution_ttl_s(uint64_t expiry_ms, uint64_t now_ms);
 

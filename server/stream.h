@@ -1,7 +1,8 @@
 /* A bounded pipe of bytes from any thread to one watching connection.
  *
  * Whoever writes log lines appends them; when the reader is slow the buffer fills up and lines are
- * refused, whole.  The connection's worker sends what is there.
+ * refused, whole.  Where some are missing the reader finds a line `skipped=N` instead, as soon as
+ * there is room for it.  The connection's worker sends what is there.
  *
  * Threads: any; the buffer has its own lock, held for one copy. */
 #ifndef SERVER_STREAM_H
@@ -15,7 +16,7 @@ struct worker;
 
 enum stream_append_result {
     STREAM_APPENDED,
-    STREAM_FULL,   /* skipped: the reader is slow */
+    STREAM_FULL,   /* skipped, and counted: the reader is slow */
     STREAM_CLOSED, /* the reader is gone: unref it */
 };
 

@@ -17,7 +17,6 @@
 struct watcher {
     struct stream *stream; /* one reference */
     unsigned kinds;
-    uint64_t skipped; /* lines since the last that fit */
 };
 
 _Atomic unsigned watch_kinds;
@@ -46,28 +45,15 @@ static void remove_watcher(unsigned at)
     note_kinds();
 }
 
-/* Appends to one watcher, with a note of what it missed before; false if it is gone. */
+/* Appends to one watcher; false if it is gone. */
 static bool send_line(struct watcher *watcher, struct slice line)
 {
-    char noted[sizeof "skipped=\n" + 20 + LINE_BYTES_MAX + 80];
-    enum stream_append_result result;
-    int note_bytes;
+    enum stream_append_result result = stream_append(watcher->stream, line);
 
-    if (watcher->skipped != 0) {
-        note_bytes = snprintf(noted, sizeof noted, "skipped=%" PRIu64 "\n", watcher->skipped);
-        assert(note_bytes > 0);
-        assert((size_t)note_bytes + line.size <= sizeof noted);
-        memcpy(noted + note_bytes, line.bytes, line.size);
-        line = (struct slice){ (unsigned char *)noted, (size_t)note_bytes + line.size };
-    }
-    result = stream_append(watcher->stream, line);
-    if (result == STREAM_APPENDED) {
-        watcher->skipped = 0;
+    if (result == STREAM_APPENDED)
         counts.sent++;
-    } else if (result == STREAM_FULL) {
-        watcher->skipped++;
+    else if (result == STREAM_FULL)
         counts.skipped++;
-    }
     return result != STREAM_CLOSED;
 }
 
@@ -117,7 +103,7 @@ enum watch_add_result watch_add(struct connection *connection, unsigned kinds)
         if (stream == NULL) {
             result = WATCH_FAILED;
         } else {
-            watchers[watcher_count++] = (struct watcher){ stream, kinds, 0 };
+            watchers[watcher_count++] = (struct watcher){ stream, kinds };
             note_kinds();
         }
     }

@@ -2,7 +2,7 @@
  *
  * Costs one relaxed load where nobody watches.  A line is formatted once and appended to the
  * bounded stream (server/stream.h) of every watcher that wants its kind; where a stream is full
- * the line is skipped, and the next one that fits is preceded by `skipped=N`.
+ * the line is skipped, and the stream tells its reader so.
  *
  * Threads: any.  One lock guards the list of watchers; it may be taken under a stripe's lock
  * (evictions), and nothing but a stream's own lock is taken under it. */

@@ -29,7 +29,8 @@ struct connection {
 struct stream {
     unsigned references;
     char text[1 << 16];
-    size_t used, taken;
+    size_t used;
+    unsigned skipped;
 };
 
 size_t stream_capacity;
@@ -78,10 +79,17 @@ enum stream_append_result stream_append(struct stream *stream, struct slice line
 {
     if (stream_is_closed)
         return STREAM_CLOSED;
-    if (stream->used + line.size >= stream_capacity)
+    if (stream->used + line.size >= stream_capacity) {
+        stream->skipped++;
         return STREAM_FULL;
-    if (line.size != 0)
-        memcpy(stream->text + stream->used, line.bytes, line.size);
+    }
+    if (line.size == 0)
+        return STREAM_APPENDED;
+    if (stream->skipped != 0)
+        stream->used += (size_t)sprintf(stream->text + stream->used, "skipped=%u\n",
+                                        stream->skipped);
+    stream->skipped = 0;
+    memcpy(stream->text + stream->used, line.bytes, line.size);
     stream->used += line.size;
     stream->text[stream->used] = 0;
     return STREAM_APPENDED;

@@ -129,6 +129,7 @@ static void ma_counts_creates_and_compares(void **state)
     converse({ "ma n\r\n", "NF\r\n" }, { "ma n N60 J13 v t\r\n", "VA 2 t60\r\n13\r\n" },
              { "ma n v\r\n", "VA 2\r\n14\r\n" }, { "ma n MD D4 v\r\n", "VA 2\r\n10\r\n" },
              { "ma n M- D100 v\r\n", "VA 1\r\n0\r\n" }, { "ma n E44 c\r\n", "HD c44\r\n" },
+             { "ma o t N9\r\n", "HD t-1\r\n" }, { "ma o t T20\r\n", "HD t9\r\n" },
              { "ma n C43\r\n", "EX\r\n" }, { "ma n C44 T90 t\r\n", "HD t90\r\n" },
              { "ms n 1\r\nx\r\n", "HD\r\n" },
              { "ma n\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n" });
