@@ -193,7 +193,8 @@ static uint64_t evict_one(struct stripe *stripe)
     return 0;
 }
 
-uint64_t stripe_make_room(struct stripe *stripe, uint64_t wanted, bool evicts, uint64_t now_ms)
+uint64_t stripe_make_room(struct stripe *stripe, uint64_t wanted, unsigned spared, bool evicts,
+                          uint64_t now_ms)
 {
     uint64_t checked = 0;
     uint64_t freed = 0;
@@ -201,6 +202,8 @@ uint64_t stripe_make_room(struct stripe *stripe, uint64_t wanted, bool evicts, u
     if (now_ms >= stripe->hunt.earliest_ms)
         freed = hunt_dead(stripe, stripe->hunt.patience, wanted, now_ms, &checked);
     for (unsigned i = 0; evicts && freed < wanted && i < EVICTIONS_PER_LOCK; i++) {
+        if (stripe->index.item_count <= spared)
+            break;
         const uint64_t more = evict_one(stripe);
         if (more == 0)
             break;
@@ -264,21 +267,35 @@ static uint64_t hunt_in(struct stripe *stripe, uint64_t wanted, uint64_t now_ms)
     return freed;
 }
 
-static uint64_t make_room_in(struct store *store, struct stripe *stripe, uint64_t wanted,
+static uint64_t make_room_in(struct stripe *stripe, uint64_t wanted, unsigned spared,
                              uint64_t now_ms)
 {
     uint64_t freed;
 
     lock_take(&stripe->lock);
-    freed = stripe_make_room(stripe, wanted, store->options.evicts, now_ms);
+    freed = stripe_make_room(stripe, wanted, spared, stripe->store->options.evicts, now_ms);
     lock_release(&stripe->lock);
     return freed;
 }
 
+/* Asks every stripe, each time from another one on, and that of `hash` last. */
+static bool make_room_anywhere(struct store *store, uint64_t hash, uint64_t wanted,
+                               unsigned spared, uint64_t now_ms)
+{
+    const uint32_t others = store->stripe_count - 1;
+    const uint32_t own = (uint32_t)(hash >> store->stripe_shift);
+    const uint32_t turn = atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < others; i++) {
+        const uint32_t number = (own + 1 + (turn + i) % others) % store->stripe_count;
+        if (make_room_in(&store->stripes[number], wanted, spared, now_ms) > 0)
+            return true;
+    }
+    return make_room_in(&store->stripes[own], wanted, spared, now_ms) > 0;
+}
+
 bool store_make_room(struct store *store, uint64_t hash, uint64_t wanted, uint64_t now_ms)
 {
-    const uint32_t first = atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed);
-
     struct stripe *overdue;
 
     if (memory_is_sparse(store->memory) && store_compact(store))
@@ -292,11 +309,9 @@ bool store_make_room(struct store *store, uint64_t hash, uint64_t wanted, uint64
         if (now_ms >= atomic_load_explicit(&overdue->hunt_from_ms, memory_order_relaxed))
             break; /* its patience ended, not its round: dead items are rare */
     }
-    if (make_room_in(store, choose_victim(store, hash), wanted, now_ms) > 0)
-        return true;
-    for (unsigned i = 0; i < store->stripe_count; i++)
-        if (make_room_in(store, &store->stripes[(first + i) % store->stripe_count], wanted,
-                         now_ms) > 0)
-            return true;
-    return store_compact(store);
+    /* Where values are so large that stripes hold one or two, the last item of a stripe is as
+     * likely its newest, or the one that is being written anew: such go when nothing else can. */
+    return make_room_in(choose_victim(store, hash), wanted, 1, now_ms) > 0 ||
+           make_room_anywhere(store, hash, wanted, 1, now_ms) ||
+           make_room_anywhere(store, hash, wanted, 0, now_ms) || store_compact(store);
 }

@@ -97,9 +97,10 @@ void hunt_restart(struct stripe *);
 uint64_t hunt_dead(struct stripe *, unsigned buckets, uint64_t wanted, uint64_t now_ms,
                    uint64_t *checked);
 
-/* Frees about `wanted` bytes of this stripe: dead items first, then by S3-FIFO if `evicts`.
- * Returns the bytes freed, 0 if there was nothing.  Lock held. */
-uint64_t stripe_make_room(struct stripe *, uint64_t wanted, bool evicts, uint64_t now_ms);
+/* Frees about `wanted` bytes of this stripe: dead items first, then by S3-FIFO if `evicts`, but
+ * not the last `spared` items.  Returns the bytes freed, 0 if there was nothing.  Lock held. */
+uint64_t stripe_make_room(struct stripe *, uint64_t wanted, unsigned spared, bool evicts,
+                          uint64_t now_ms);
 
 /* Frees about `wanted` bytes for an item of that hash, by compaction or eviction, from its stripe
  * or a fuller one.  False when nothing can be freed.  No lock held. */

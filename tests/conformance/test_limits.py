@@ -160,6 +160,23 @@ class Backpressure(ServerCase):
 
 
 class SmallMemory(unittest.TestCase):
+    def test_appending_to_a_large_value_does_not_evict_it(self):
+        """When few large values fill the memory, room is made by others, nearly always."""
+        server = Server(["-m", "48"])
+        self.addCleanup(server.stop)
+        with server.connect() as c:
+            for i in range(150):
+                c.ask(b"set filler%d 0 0 570000\r\n%s\r\n" % (i, b"f" * 570000), STORED)
+            lost = 0
+            for key in [b"grows%d" % i for i in range(30)]:
+                c.ask(b"set %s 0 0 400000\r\n%s\r\n" % (key, b"g" * 400000), STORED)
+                for _ in range(20):
+                    c.send(b"append %s 0 0 1000\r\n%s\r\n" % (key, b"a" * 1000))
+                    if c.line() != STORED:
+                        lost += 1
+                        c.ask(b"set %s 0 0 400000\r\n%s\r\n" % (key, b"g" * 400000), STORED)
+            self.assertLess(lost, 30)
+
     @memcached_bug("slab classes starve one another")
     def test_values_of_changing_sizes_always_fit(self):
         """Evicts whatever there is to make room; no size starves another."""
