@@ -65,4 +65,14 @@ static inline bool number_parse_i32_clamped(struct slice text, int32_t *number)
     return true;
 }
 
+/* The same, inline for the one digit that most numbers are; returns where the next byte goes. */
+static inline unsigned char *put_decimal(unsigned char *at, uint64_t number)
+{
+    if (number < 10) {
+        *at = (unsigned char)('0' + number);
+        return at + 1;
+    }
+    return at + decimal_encode(number, at);
+}
+
 #endif

@@ -26,15 +26,6 @@ static inline unsigned char *put_slice(unsigned char *at, struct slice bytes)
 #define put_literal(at, literal)                                                                   \
     ((unsigned char *)memcpy(at, literal, sizeof(literal) - 1) + (sizeof(literal) - 1))
 
-static inline unsigned char *put_decimal(unsigned char *at, uint64_t number)
-{
-    if (number < 10) {
-        *at = (unsigned char)('0' + number);
-        return at + 1;
-    }
-    return at + decimal_encode(number, at);
-}
-
 /* "@" and the context in base64url. */
 unsigned char *put_context(unsigned char *at, struct slice context);
 

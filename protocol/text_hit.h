@@ -11,16 +11,6 @@
 /* What a hit takes beyond its key and value: "VALUE ", three numbers, spaces and line ends. */
 #define TEXT_HIT_BYTES_MAX (6 + 3 * (1 + DECIMAL_BYTES_MAX) + 2 + 2 + 5)
 
-static inline unsigned char *text_hit_put_number(unsigned char *at, uint64_t number)
-{
-    *at++ = ' ';
-    if (number < 10) {
-        *at = (unsigned char)('0' + number);
-        return at + 1;
-    }
-    return at + decimal_encode(number, at);
-}
-
 /* Writes "VALUE <key> <flags> <bytes>[ <cas>]\r\n<value>\r\n", and "END\r\n" behind the last key.
  * `out` has room for TEXT_HIT_BYTES_MAX plus key and value.  Returns the bytes written. */
 static inline size_t text_hit_encode(const struct operation *get, uint32_t client_flags,
@@ -30,10 +20,15 @@ static inline size_t text_hit_encode(const struct operation *get, uint32_t clien
 
     memcpy(at, "VALUE ", 6);
     memcpy(at + 6, get->key.bytes, get->key.size);
-    at = text_hit_put_number(at + 6 + get->key.size, client_flags);
-    at = text_hit_put_number(at, value.size);
-    if ((get->options & OPERATION_WANTS_CAS) != 0)
-        at = text_hit_put_number(at, cas);
+    at += 6 + get->key.size;
+    *at++ = ' ';
+    at = put_decimal(at, client_flags);
+    *at++ = ' ';
+    at = put_decimal(at, value.size);
+    if ((get->options & OPERATION_WANTS_CAS) != 0) {
+        *at++ = ' ';
+        at = put_decimal(at, cas);
+    }
     memcpy(at, "\r\n", 2);
     memcpy(at + 2, value.bytes, value.size);
     at += 2 + value.size;
