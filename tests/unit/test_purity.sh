@@ -11,9 +11,10 @@ for library in "$@"; do
     [ -e "$library" ] || { echo "$library is missing: run make first, in the build folder"; exit 1; }
 done
 
-# Copying, comparing and searching memory; assertions; xxHash on the caller's own state; what
+# Copying, comparing and searching memory; formatting into it; assertions; xxHash on the caller's own state; what
 # compilers and sanitizers add.
 allowed='^(mem(cpy|move|set|cmp|chr|rchr|mem)|bcmp|__mem(cpy|move|set)_chk|strn?len|__assert_fail
+|v?snprintf|__v?snprintf_chk
 |XXH[0-9A-Za-z_]*|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan|tsan|sanitizer|sancov)_.*
 |__start___sancov_.*|__stop___sancov_.*|__gcov_.*|_ITM_.*|__tls_get_addr)$'
 allowed=$(printf %s "$allowed" | tr -d '\n')
