@@ -263,6 +263,17 @@ enum cell_put cell_put_context(struct cell *cell, const struct sibling *write,
     return CELL_PUT_DONE;
 }
 
+enum cell_put cell_put_again(struct cell *cell, const struct sibling *write, struct dot refused)
+{
+    struct context seen;
+
+    assert(cell_find(cell, refused) != NULL);
+    assert(write->dot.node == refused.node);
+    context_clear(&seen);
+    context_add(&seen, (struct interval){refused.node, refused.hlc, refused.hlc});
+    return cell_put_context(cell, write, &seen);
+}
+
 enum cell_put cell_put_last_write_wins(struct cell *cell, const struct sibling *write)
 {
     struct dot dot = write->dot;
@@ -393,6 +404,27 @@ void cell_forget(struct cell *cell, struct sibling *sibling)
 #endif
     fold(cell);
     assert(cell_find(cell, dot) == NULL);
+}
+
+unsigned cell_flush(struct cell *cell, hlc_time floor)
+{
+    unsigned before = cell->sibling_count;
+
+    assert(cell_is_sound(cell));
+    for (unsigned i = before; i > 0; i--)
+        if (cell->siblings[i - 1].dot.hlc <= floor)
+            remove_sibling(cell, i - 1);
+    assert(cell->sibling_count <= before);
+    return before - cell->sibling_count;
+}
+
+bool cell_is_reapable(const struct cell *cell, hlc_time time)
+{
+    assert(cell_is_sound(cell));
+    for (unsigned i = 0; i < cell->sibling_count; i++)
+        if (cell->siblings[i].kind != SIBLING_TOMBSTONE || cell->siblings[i].dot.hlc >= time)
+            return false;
+    return cell->sibling_count > 0;
 }
 
 unsigned cell_shown(const struct cell *cell, struct context *shown)

@@ -11,6 +11,7 @@
  *   evict    a value becomes a stub: dots and context stay, and nothing merges as a removal
  *   forget   one sibling of several goes: its dot leaves the context, and is_live is cleared
  *   drop     the whole cell, context and all: the caller just does not keep it
+ *   reap     dropping a cell of tombstones, after the grace (cell_is_reapable)
  *
  * Never the value alone with the context kept: that would act as a delete everywhere.
  *
@@ -127,6 +128,12 @@ enum cell_put cell_put_context(struct cell *, const struct sibling *write,
 enum cell_put cell_put_last_write_wins(struct cell *, const struct sibling *write)
     __attribute__((warn_unused_result));
 
+/* Writes once more, under a fresh dot, what a replica refused as covered: the new sibling replaces
+ * the refused one, and leaves alone whatever came in between.  The cell holds the refused dot; if
+ * it does not any more, something newer replaced it, and there is nothing to write again. */
+enum cell_put cell_put_again(struct cell *, const struct sibling *write, struct dot refused)
+    __attribute__((warn_unused_result));
+
 /* How many siblings a context write would leave, its own included, equal ones counted once: what
  * --max-siblings bounds. */
 unsigned cell_siblings_after(const struct cell *, const struct sibling *write,
@@ -156,6 +163,16 @@ unsigned cell_expire(struct cell *, uint64_t now_ms);
 /* Forgets one sibling: its dot leaves the context and the cell is not live any more.  The caller
  * frees the value.  If it was the last one, the caller drops the cell. */
 void cell_forget(struct cell *, struct sibling *);
+
+/* Removes the siblings whose dots are not after `floor`: those that a flush_all emptied, which do
+ * not exist any more (ring/flush.h).  The caller frees the values first, and drops the cell if none
+ * is left.  To be called on what comes from a peer too, before it is merged.  Returns how many. */
+unsigned cell_flush(struct cell *, hlc_time floor);
+
+/* Whether the cell is nothing but tombstones from before `time`: then its caller may drop it, once
+ * their grace is over.  A tombstone beside a value or a stub stays as long as they do: it may be
+ * what hides them from readers of the newest. */
+bool cell_is_reapable(const struct cell *, hlc_time time);
 
 /* Removes the siblings that `seen` covers, without a trace of who did: a context delete where there
  * is one node only, which keeps no tombstones.  The caller frees the values first, and drops the

@@ -358,6 +358,58 @@ static void a_forgotten_sibling_is_seen_no_more(void **state)
     assert_int_equal(theirs.cell.sibling_count, 2);
 }
 
+static void what_was_flushed_goes_and_its_context_stays(void **state)
+{
+    struct roomy roomy;
+    struct cell *cell = empty(&roomy);
+
+    (void)state;
+    put_unseen(cell, value_at(1, 5));
+    put_unseen(cell, tombstone_at(2, 6));
+    put_unseen(cell, value_at(3, 7));
+    assert_int_equal(cell_flush(cell, 4), 0);
+    assert_int_equal(cell_flush(cell, 6), 2);
+    assert_int_equal(cell->sibling_count, 1);
+    assert_true(cell_covers(cell, (struct dot){1, 5}));
+    assert_int_equal(cell_flush(cell, 7), 1);
+    assert_int_equal(cell->sibling_count, 0);
+}
+
+static void only_a_cell_of_old_tombstones_is_reaped(void **state)
+{
+    struct roomy roomy;
+    struct cell *cell = empty(&roomy);
+
+    (void)state;
+    assert_false(cell_is_reapable(cell, HLC_END));
+    put_unseen(cell, tombstone_at(1, 5));
+    put_unseen(cell, tombstone_at(2, 6));
+    assert_false(cell_is_reapable(cell, 6));
+    assert_true(cell_is_reapable(cell, 7));
+    put_unseen(cell, value_at(3, 4));
+    assert_false(cell_is_reapable(cell, 7));
+    cell_evict(cell);
+    assert_false(cell_is_reapable(cell, 7));
+}
+
+static void what_was_refused_is_written_again_beside_what_came_since(void **state)
+{
+    struct roomy roomy;
+    struct cell *cell = empty(&roomy);
+    struct sibling again = value_at(1, 9), late = value_at(1, 6);
+
+    (void)state;
+    put_unseen(cell, value_at(1, 4));
+    put_unseen(cell, value_at(1, 5));
+    put_unseen(cell, value_at(2, 7));
+    assert_int_equal(cell_put_again(cell, &again, (struct dot){1, 5}), CELL_PUT_DONE);
+    assert_int_equal(cell->sibling_count, 3);
+    assert_null(cell_find(cell, (struct dot){1, 5}));
+    assert_non_null(cell_find(cell, (struct dot){1, 9}));
+    assert_int_equal(cell_put_again(cell, &late, (struct dot){1, 9}), CELL_PUT_COVERED);
+    assert_non_null(cell_find(cell, (struct dot){1, 9}));
+}
+
 static void what_was_seen_is_removed_without_a_tombstone(void **state)
 {
     struct roomy roomy;
@@ -660,6 +712,9 @@ int main(void)
         cmocka_unit_test(a_version_expires_at_its_time_and_not_before),
         cmocka_unit_test(a_stub_is_not_covered_by_what_a_client_is_shown),
         cmocka_unit_test(a_forgotten_sibling_is_seen_no_more),
+        cmocka_unit_test(what_was_flushed_goes_and_its_context_stays),
+        cmocka_unit_test(only_a_cell_of_old_tombstones_is_reaped),
+        cmocka_unit_test(what_was_refused_is_written_again_beside_what_came_since),
         cmocka_unit_test(what_was_seen_is_removed_without_a_tombstone),
         cmocka_unit_test(a_context_stays_within_its_bound_and_the_loss_is_counted),
         cmocka_unit_test(equal_siblings_count_once),
