@@ -1,0 +1,138 @@
+/* After a cut: which of the old cells have become outdated while nobody could say so?
+ *
+ * A delete is remembered for the tombstone grace only.  A node that was cut off for longer (or was
+ * started from a snapshot, or slept) may hold versions whose deletes nobody remembers.  So before
+ * it compares and gives away anything, it asks, partition by partition, the other reachable, warm
+ * owners which of its old dots they hold; what all of them lack is forgotten (counted), what was
+ * written since the cut began is kept.  (DESIGN, section 2.)
+ *
+ *    TO_SCAN ---> SCANNING ---> ASKING all at once ---> forget, next batch ---> ... ---> end: clear
+ *       ^                         | one became unreachable, or warms, or the table changed
+ *       +-------------------------+
+ *
+ * 1. A sibling is forgotten only if its dot is from before the cut, at least one other owner is
+ *    reachable and warm, and all of those answered that they do not hold it.
+ * 2. Nobody to ask: everything is kept.
+ *
+ * Threads: belongs to its caller. */
+#ifndef RING_AFTERCUT_H
+#define RING_AFTERCUT_H
+
+#include "ring/budget.h"
+#include "ring/exchange.h"
+#include "ring/route.h"
+#include "ring/trace.h"
+
+#define AFTERCUT_WINDOW       4
+#define AFTERCUT_BATCH        128
+#define AFTERCUT_MESSAGES_MAX 2
+#define AFTERCUT_CLEARED_MAX  AFTERCUT_WINDOW
+
+enum aftercut_state { AFTERCUT_FREE, AFTERCUT_TO_SCAN, AFTERCUT_SCANNING, AFTERCUT_ASKING };
+
+struct aftercut_peer {
+    node_id id;
+    uint64_t number; /* 0: not asked yet */
+    uint64_t repeat_at_ms;
+    bool has_answered;
+};
+
+struct aftercut_slot {
+    enum aftercut_state state;
+    unsigned partition, copies;
+    struct ring_version version;
+    uint64_t cursor;  /* key hash where the batch starts */
+    uint64_t reached; /* and ends */
+    uint64_t number;  /* of the scan */
+    unsigned peer_count;
+    struct aftercut_peer peers[RING_COPIES_MAX];
+    unsigned dot_count;
+    struct exchange_dot dots[AFTERCUT_BATCH];
+    uint64_t known[AFTERCUT_BATCH / 64]; /* bit i: somebody holds dot i */
+};
+
+struct aftercut {
+    uint32_t retry_ms;
+    uint64_t next_number;
+    hlc_time *before; /* the caller's, by partition: dots below are suspect; 0: none are */
+    unsigned partition_count;
+    unsigned pending_count; /* partitions with suspects */
+    struct aftercut_slot slots[AFTERCUT_WINDOW];
+
+    /* Counters since aftercut_init(). */
+    uint64_t siblings_asked, siblings_forgotten;
+};
+
+enum aftercut_event_type {
+    AFTERCUT_TICK,    /* a deadline has come, tokens have, or who is reachable changed */
+    AFTERCUT_START,   /* for `partition`, dots up to `cut` are suspect */
+    AFTERCUT_STOP,    /* `partition` is not owned any more */
+    AFTERCUT_SCANNED, /* the dots that a scan found */
+    AFTERCUT_KNOWN
+};
+
+/* Which dots the caller is asked for: those of siblings below `before`, of cells as in struct
+ * exchange_scan; at most `dots_max`, but a cell's are never split. */
+struct aftercut_scan {
+    struct exchange_scan scan; /* items_max is the number of dots */
+    hlc_time before;
+};
+
+struct aftercut_scanned {
+    uint64_t number;
+    const struct exchange_dot *dots; /* borrowed; ascending by key hash */
+    unsigned dot_count;
+    uint64_t reached; /* all up to this hash were given; `last` if there are no more */
+};
+
+struct aftercut_event {
+    enum aftercut_event_type type;
+    uint64_t now_ms; /* monotonic */
+    const struct exchange_view *view;
+    const struct peer_view *peers; /* by index of the table's members */
+    struct token_bucket *bucket;
+    unsigned partition;
+    hlc_time cut; /* this node's clock when the cut began */
+    const struct aftercut_scanned *scanned;
+    const struct exchange_known *known;
+};
+
+struct aftercut_effects {
+    struct ring_trace *trace; /* the caller's, or NULL */
+    unsigned message_count;
+    struct exchange_message messages[AFTERCUT_MESSAGES_MAX];
+    unsigned scan_count;
+    struct aftercut_scan scans[AFTERCUT_WINDOW];
+    unsigned forget_count;
+    struct exchange_dot forgets[AFTERCUT_BATCH]; /* cell_forget() these, if they are still held */
+    unsigned cleared_count;
+    unsigned cleared[AFTERCUT_CLEARED_MAX]; /* partitions without suspects now */
+};
+
+static inline void aftercut_effects_init(struct aftercut_effects *effects, struct ring_trace *trace)
+{
+    effects->trace = trace;
+    effects->message_count = effects->scan_count = 0;
+    effects->forget_count = effects->cleared_count = 0;
+}
+
+/* `before` has `partition_count` places, is cleared here, and has to live as long as the machine;
+ * `first_number` as for sync_init(). */
+void aftercut_init(struct aftercut *, uint32_t retry_ms, unsigned partition_count, hlc_time *before,
+                   uint64_t first_number);
+void aftercut_step(struct aftercut *, const struct aftercut_event *, struct aftercut_effects *);
+
+/* When to send AFTERCUT_TICK; UINT64_MAX if nothing is pending. */
+uint64_t aftercut_deadline_ms(const struct aftercut *);
+
+/* Whether some partition has suspects: what to put into struct exchange_view. */
+static inline bool aftercut_is_pending(const struct aftercut *aftercut)
+{
+    return aftercut->pending_count > 0;
+}
+
+/* Whether a dot of a key in this partition is suspect: not to be shown to readers at other nodes,
+ * nor given away, as long as it is. */
+bool aftercut_is_suspect(const struct aftercut *, unsigned partition, struct dot);
+
+#endif
