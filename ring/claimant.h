@@ -33,6 +33,7 @@
 
 #include "ring/claim.h"
 #include "ring/membership.h"
+#include "ring/ping.h"
 #include "ring/rebalance.h"
 #include "ring/table.h"
 #include "ring/trace.h"
@@ -40,21 +41,18 @@
 #define CLAIMANT_BYTES_MAX                                                                         \
     (RING_TABLE_BYTES_MAX > MEMBERSHIP_BYTES_MAX ? RING_TABLE_BYTES_MAX : MEMBERSHIP_BYTES_MAX)
 
-/* Rides on every ping, and so on its answer. */
-struct claimant_ping {
-    struct ring_version version; /* of the table the node has; epoch 0: none */
-    uint64_t digest;             /* of its membership */
-    uint64_t incarnation;        /* of its own record; 0: it has none yet */
-    hlc_time flush_floor;        /* its clocks are above it */
-    uint32_t warming;            /* partitions that it warms under that table */
-    bool is_holding;             /* it has cells that others own, or hints to deliver */
+/* Which table: the version, and a digest of the content.  A claimant that restarted may have
+ * forgotten a table and make another one of that version; then the higher digest counts. */
+struct claimant_mark {
+    struct ring_version version; /* epoch 0: none */
+    uint64_t digest;
 };
 
 enum claimant_message_type {
     CLAIMANT_TABLE,          /* bytes: a whole table */
     CLAIMANT_DIFFERENCE,     /* bytes: a difference of tables */
     CLAIMANT_MEMBERSHIP,     /* bytes: a membership */
-    CLAIMANT_ASK_TABLE,      /* version: what the sender has (epoch 0: answer with a whole one) */
+    CLAIMANT_ASK_TABLE,      /* mark: what the sender has (epoch 0: answer with a whole one) */
     CLAIMANT_ASK_MEMBERSHIP, /* answer with the membership */
     CLAIMANT_PUSH_FORCE      /* the sender was forced, but the receiver is the claimant */
 };
@@ -62,7 +60,7 @@ enum claimant_message_type {
 /* What claimants send each other.  CLAIMANT_BYTES_MAX bytes at most; borrowed. */
 struct claimant_message {
     enum claimant_message_type type;
-    struct ring_version version;
+    struct claimant_mark mark; /* of the table that is sent, or that the sender has */
     struct slice bytes;
 };
 
@@ -73,8 +71,9 @@ enum claimant_event_type {
     CLAIMANT_REACHABLE,   /* `from` is reachable now (or not: CLAIMANT_UNREACHABLE), as liveness */
     CLAIMANT_UNREACHABLE, /* sees it; a node never heard of is unreachable */
     CLAIMANT_ACTED,  /* the caller changed the membership: by an operator's act, a flush, ... */
-    CLAIMANT_WARMED, /* `warming`, `is_holding`: how many partitions this node warms itself now;
-                        after an adopted table always, then whenever it changes */
+    CLAIMANT_WARMED, /* `is_warm`: this node warms no partition under the current table;
+                        `is_holding`: it has cells that others own, or hints for them.  After
+                        has_adopted always, then whenever one of them changes */
     CLAIMANT_FORCE,  /* --force: publish without a majority until the table is as it should be */
     CLAIMANT_LOAD    /* `operations`: by partition, of the whole cluster; only if configured */
 };
@@ -83,10 +82,9 @@ struct claimant_event {
     enum claimant_event_type type;
     uint64_t now_ms; /* monotonic */
     node_id from;
-    const struct claimant_ping *ping;
+    const struct ping *ping; /* its incarnation is that of the record of its sender */
     const struct claimant_message *message;
-    uint32_t warming;
-    bool is_holding;
+    bool is_warm, is_holding;
     const uint64_t *operations;
 };
 
@@ -128,12 +126,15 @@ struct claimant_work {
     unsigned char rows[RING_ROWS_BYTES_MAX];
 };
 
-/* What is known of another node; for the caller to read. */
+/* What is known of a node, this one included; for the caller to read. */
 struct claimant_peer {
     node_id id;
-    struct claimant_ping ping; /* the last one; epoch 0 and incarnation 0 before the first */
     bool is_reachable;
     bool has_gained; /* the last table gave it something, and it was not warm since */
+    bool is_warm;    /* under the table of `mark` */
+    bool is_holding;
+    struct claimant_mark mark; /* of its table, as its last ping said */
+    uint64_t incarnation;
 };
 
 enum claimant_state {
@@ -143,22 +144,27 @@ enum claimant_state {
     CLAIMANT_WARMING   /* waits until those who got partitions are warm */
 };
 
+/* Whether claim wants another table than there is. */
+enum claimant_need {
+    CLAIMANT_NEED_UNKNOWN, /* something changed: to be computed */
+    CLAIMANT_NEEDS_TABLE,
+    CLAIMANT_HAS_TABLE, /* and statuses are to follow */
+    CLAIMANT_COMPLETE
+};
+
 struct claimant {
     struct claimant_config config;
     enum claimant_state state;
+    enum claimant_need need;
     struct membership *membership;
     struct claimant_work *work;
     struct ring_table table, before; /* the current one, and the one before it */
-    uint32_t warming;                /* partitions this node warms itself, under `warmed_version` */
-    bool is_holding;
-    struct ring_version warmed_version;
-    bool has_gained; /* as of a peer */
-    bool is_met;     /* claim had nothing more to do for this membership and table */
+    uint64_t table_digest, before_digest;
     bool is_forced;
-    uint64_t quiet_until_ms;
-    uint64_t table_asked_ms, membership_asked_ms; /* when to ask again; 0: not asked */
+    uint64_t quiet_until_ms, quiet_limit_ms;
+    uint64_t table_asked_ms, membership_asked_ms; /* until when an answer is waited for */
     unsigned peer_count;
-    struct claimant_peer peers[RING_MEMBERS_MAX]; /* sorted by id */
+    struct claimant_peer peers[RING_MEMBERS_MAX + 1]; /* sorted by id; this node among them */
 };
 
 /* A claimant without a table.  Borrows the membership, the work and the rows, which have to live as
@@ -180,8 +186,11 @@ uint64_t claimant_deadline_ms(const struct claimant *);
 /* The current table; epoch 0 if there is none yet.  Stays valid until a step says `has_adopted`. */
 const struct ring_table *claimant_table(const struct claimant *);
 
-/* What this node's pings show.  `flush_floor`: its clocks are above it. */
-struct claimant_ping claimant_ping_of(const struct claimant *, hlc_time flush_floor);
+/* The digest of a table's content. */
+uint64_t claimant_table_digest(const struct ring_table *);
+
+/* Fills what claimants say to each other in a ping: table, digests, is_holding. */
+void claimant_fill_ping(const struct claimant *, struct ping *);
 
 /* Fills the message for an effect, with its bytes in `out`, which has CLAIMANT_BYTES_MAX or at
  * least claimant_message_bytes().  After the step, before the next one. */

@@ -30,6 +30,7 @@ struct ping {
     uint64_t membership_digest; /* M */
     struct ring_version table;  /* M: the version in use, and the digest of its content */
     uint64_t table_digest;      /* M */
+    bool is_holding;            /* M: has cells that others own, or hints for them */
 
     uint32_t hints_left;          /* H: hints that the sender holds for the receiver, and */
     uint64_t hints_oldest_age_ms; /* H: how long it has had the oldest; 0 if there is none */
