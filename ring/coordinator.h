@@ -16,8 +16,9 @@
  *      sends         coordinator_fetch_request(), _store_request() and _forward_request() make the
  *                    message.  If it cannot be sent: COORDINATOR_UNSENT, after the step's other
  *                    effects.  Replies come back as COORDINATOR_FETCH_REPLY, ...
- *      reads_own     read the own cell into `cell`, flushed and expired siblings gone
- *                    (replica_filter(), cell_expire()), then COORDINATOR_OWN_READ, at once
+ *      reads_own     merge the own cell into `cell`, flushed and expired siblings gone
+ *                    (cell_flush(), cell_expire()), then COORDINATOR_OWN_READ, at once; while
+ *                    `cell` is empty it may be read straight into it
  *      merges_own    lock the stripe, merge `cell` into the own one
  *      applies       under the same lock: apply the command to the own cell with the cell_put
  *                    functions, under a fresh dot (CELL_PUT_COVERED: merge cell_clock(), again).
@@ -33,7 +34,8 @@
  *      rewrites      replica_admit-like drift check of `rewrite_clock` (hlc_clock_merge()), lock,
  *                    replica_rewrite(), then at once COORDINATOR_REWRITTEN with the fresh dot,
  *                    COORDINATOR_SUPERSEDED or COORDINATOR_REWRITE_REFUSED
- *      answers       tell the client; `cell` is what a READ shows
+ *      answers       tell the client; `cell` is what a READ shows, in this step: later ones may
+ *                    merge more into it
  *      is_done       the coordinator, `cell` and all handles given to it may go
  *
  *   3. A peer that is believed down: COORDINATOR_LOST for every request (those that do not care,

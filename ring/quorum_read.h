@@ -50,19 +50,22 @@ struct fetch_reply {
 
 enum read_node_state {
     READ_NODE_UNUSED,
-    READ_NODE_ASKED,    /* for the digest, or for all */
-    READ_NODE_DIGEST,   /* its digest is known and differs from all that was merged */
-    READ_NODE_FETCHING, /* as before, and the cell was asked for */
-    READ_NODE_ACCOUNTED,
+    READ_NODE_ASKED,
+    READ_NODE_ANSWERED,
     READ_NODE_LOST /* down, refused, or its cell was not to be had */
 };
 
 struct read_node {
-    struct cell_digest digest; /* once it answered and is not empty */
-    uint32_t due_ms;           /* after `started_ms`; while asked: then it is late */
+    struct cell_digest digest; /* once it has answered and is not empty */
+    uint32_t due_ms;           /* after `started_ms`; while waited for: then it is late */
     uint16_t sibling_count, stub_count;
     uint8_t state; /* enum read_node_state */
-    bool is_late, is_warming, is_full, has_answered, was_merged;
+    bool is_late;
+    bool is_warming;
+    bool is_fetching;  /* all that it holds was asked for, and has not come */
+    bool was_merged;   /* `merged` contains all that it holds, values too */
+    bool is_accounted; /* `merged` contains the state that it holds */
+    bool was_replaced; /* another node was asked in its place */
 };
 
 struct quorum_read {
@@ -73,9 +76,10 @@ struct quorum_read {
     uint64_t started_ms, deadline_ms, wall_ms;
     hlc_time flushed_up_to;
     uint32_t round;
-    uint8_t needed;  /* R */
-    bool has_own;    /* the own node is among those that are asked */
-    bool has_merged; /* something that is not empty was merged: merged_digest is valid */
+    uint16_t stubs;   /* in `merged`, of those that have not expired */
+    uint8_t needed;   /* R */
+    bool shows_value; /* `merged` has a value that has not expired */
+    bool has_asked;   /* other nodes */
     bool is_answered, is_done;
     struct read_node nodes[ROUTE_MAX]; /* by index of the route; the first `count` are in use */
 };
@@ -92,8 +96,8 @@ struct quorum_read_start {
 };
 
 enum read_event_type {
-    READ_START, /* first event: effects may ask for the own cell */
-    READ_OWN,   /* asked by `reads_own`: the caller read its own cell into `merged` */
+    READ_START, /* first event */
+    READ_OWN,   /* asked by `reads_own`: the caller merged its own cell into `merged` */
     READ_REPLY, /* `reply` from `from` */
     READ_LOST,  /* from `from` nothing more will come: it is down, or was not reached */
     READ_TICK
@@ -112,12 +116,18 @@ void quorum_read_init(struct quorum_read *, const struct quorum_read_start *);
 /* Writes `effects`: reads_own, sends of kind SEND_FETCH_... and SEND_REPAIR, merges_own (the own
  * cell is stale: merge `merged` into it), answers, is_done.
  *
+ * `reads_own`: merge the own cell into `merged`, flushed and expired siblings gone; at the start,
+ * when `merged` is empty, it may be read straight into it.
+ *
  * Before a READ_REPLY with a cell, `merged` must have room for the siblings of both: see
  * quorum_read_room().  A cell whose dots are too far ahead of the wall clock must not come here
  * (replica_admit()): report it, and what finds no memory, as READ_LOST.  The handles in replies'
  * cells must stay valid until the machine is done: which of them `merged` kept is not told.
  * Replies of another round, of nodes not asked, and repeated ones change nothing. */
 void quorum_read_step(struct quorum_read *, const struct read_event *, struct request_effects *);
+
+/* Tells that the caller has merged `merged` into its own cell, without having been asked to. */
+void quorum_read_own_merged(struct quorum_read *);
 
 /* How much sibling room `merged` must have before a reply with this many siblings. */
 static inline unsigned quorum_read_room(const struct quorum_read *read, unsigned siblings)

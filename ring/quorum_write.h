@@ -74,9 +74,10 @@ struct quorum_write {
     uint64_t started_ms, deadline_ms;
     struct dot dot;
     uint32_t round;
-    uint8_t needed;  /* W */
-    uint8_t stored;  /* nodes in state STORED */
-    uint8_t refused; /* refusals heard, for the trace and the caller's counters */
+    uint8_t needed;     /* W */
+    uint8_t stored;     /* nodes in state STORED */
+    uint8_t refused;    /* refusals heard, for the trace and the caller's counters */
+    uint8_t covered_by; /* while awaits_rewrite: index of the node that asked for it */
     bool is_answered, is_done, awaits_rewrite;
     struct write_node nodes[ROUTE_MAX]; /* by index of the route; the first `count` are in use */
 };

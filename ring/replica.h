@@ -34,11 +34,6 @@ hlc_time replica_newest(const struct cell *);
 bool replica_admit(const struct cell *, const struct replica_now *)
     __attribute__((warn_unused_result));
 
-/* Removes what was flushed: siblings with a dot up to `flushed_up_to`.  The context stays, they
- * were deleted.  Returns how many went; the caller frees their values first (or keeps a list), and
- * drops the cell if it is empty then. */
-unsigned replica_filter(struct cell *, hlc_time flushed_up_to);
-
 struct replica_stored {
     struct store_reply reply;
     bool is_changed; /* write `own` back */
@@ -50,7 +45,7 @@ struct replica_stored {
 struct replica_stored replica_store(struct cell *own, const struct store_request *,
                                     const struct replica_now *);
 
-/* The answer to a fetch from `own`, after replica_filter() and cell_expire(). `reply.cell` is `own`
+/* The answer to a fetch from `own`, after cell_flush() and cell_expire(). `reply.cell` is `own`
  * if the request is for all of it and there is something. */
 struct fetch_reply replica_fetch(const struct cell *own, const struct fetch_request *,
                                  const struct replica_now *);
@@ -63,8 +58,9 @@ enum replica_rewrite {
 
 /* A coordinator was told that `old` is covered elsewhere: gives what was written under it the dot
  * `fresh`.  `sent` is the request's cell, which still holds the written sibling, and becomes the
- * whole cell to send; both have room for each other's siblings and one more.  `is_lww`: the policy
- * of the key is last-write-wins. */
+ * whole cell to send; both have room for each other's siblings and one more.  Where `own` had lost
+ * the value, it takes the handle that `sent` has: the caller counts it.  `is_lww`: the policy of
+ * the key is last-write-wins. */
 enum replica_rewrite replica_rewrite(struct cell *own, struct cell *sent, struct dot old,
                                      struct dot fresh, bool is_lww);
 
