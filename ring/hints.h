@@ -198,6 +198,7 @@ void hints_drop(struct hints *, struct hint *);
 /* To be called when the object that embeds this was moved in memory. */
 void hints_moved(struct hinted *);
 
+/* The caller carries out the deliveries before the releases. */
 void hints_step(struct hints *, const struct hints_event *, struct hints_effects *);
 
 /* When to step with HINTS_TICK; `bucket` is the one that events carry.  Not after `now_ms` if the

@@ -17,7 +17,7 @@
  *    follows the measured round trips (their mean and deviation as in RFC 6298) between
  *    silence_min_ms and silence_max_ms.  So a dead peer is noticed within silence_max_ms, and one
  *    that answers every ping within silence_min_ms - ping_ms, however its speed changes, is never
- *    believed gone.  A peer that is slow to answer is pinged ever more often until the limit.
+ *    believed gone.  A peer that is late with an answer is pinged four times as often.
  * 3. A peer that was believed gone has to answer for hold_ms before it counts as reachable again:
  *    hold_min_ms at first, twice as long after every loss, at most hold_max_ms, and half as long
  *    again for each calm_ms that it stayed reachable.  A link that flaps is thus left alone.
@@ -65,12 +65,13 @@ struct liveness_peer {
     uint64_t proved_ms;   /* when it was last proved alive; before that, when it was added */
     uint64_t answered_ms; /* while RETURNING: since when it answers */
     uint64_t changed_ms;  /* when it last became reachable or unreachable */
+    uint64_t pinged_ms;   /* when it was last pinged */
     uint64_t ping_at_ms;  /* when to ping it next */
     uint32_t round_trip_us, deviation_us;
     bool has_round_trip;
     bool reaches_us;  /* what its last ping or answer said of this node */
     bool is_stopping; /* it said so: nothing but a new incarnation makes it reachable */
-    uint32_t hold_ms; /* how long it has to answer before it is reachable again */
+    uint32_t hold_ms; /* how long it had to answer after the last loss; 0 before the first */
 };
 
 struct liveness {
@@ -124,7 +125,7 @@ struct liveness_effects {
     uint64_t slept_ms; /* this node itself was stopped for that long; else 0 */
 };
 
-/* `incarnation` is not 0 and tells this life of the node from all others.  Borrows `options`;
+/* `incarnation` is that of the node's membership record.  Borrows `options`;
  * NULL: the default ones. */
 void liveness_init(struct liveness *, node_id self, uint64_t incarnation,
                    const struct liveness_options *options, uint64_t now_ms);
@@ -134,8 +135,8 @@ void liveness_init(struct liveness *, node_id self, uint64_t incarnation,
  * node in it, which is skipped. */
 void liveness_set_peers(struct liveness *, const node_id *nodes, unsigned count, uint64_t now_ms);
 
-/* A ping that is not meant for this node, or not from a peer, changes nothing and is not answered;
- * it came from the wire. */
+/* A ping that is not meant for this node, not from a peer, or from an earlier incarnation of one,
+ * changes nothing and is not answered: it came from the wire. */
 void liveness_step(struct liveness *, const struct liveness_event *, struct liveness_effects *);
 
 /* When to step with LIVENESS_TICK.  Not after `now_ms` if the effects of the last step were too

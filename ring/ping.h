@@ -19,8 +19,9 @@
 
 struct ping {
     node_id from, to;     /* L: who is meant: what reaches somebody else is dropped by them */
-    uint64_t incarnation; /* L: of the sender: another number after each start of its process */
+    uint64_t incarnation; /* L: of the sender, as in its membership record: rises at each start */
     uint64_t sent_ms;     /* L: the asker's own monotonic clock; in an answer what was asked with */
+    uint64_t asked_by;    /* L: in an answer, the asker's incarnation; else 0 */
     bool is_answer;       /* L */
     bool is_stopping;     /* L: the sender is about to exit: do not wait for it */
     bool reaches_you;     /* L: whether the sender believes the receiver to be reachable: if not,

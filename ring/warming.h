@@ -18,9 +18,9 @@
  *
  * How a node knows that it was cut off: peers that it cannot reach, or that say that they cannot
  * reach it, write around it.  If those are so many that this node and the owners connected to it
- * are no majority of a partition's owners, it has been cut off from that partition, and begins to
- * warm as soon as a warm owner is connected again.  (Were all others lost and came back empty,
- * there is nothing to catch up with, and it stays warm for them.)
+ * are no majority of a partition's owners, it has been cut off from that partition.  It begins to
+ * warm as soon as a majority is connected again, if one of them is warm.  (If the others were lost
+ * and came back empty, there is nothing to catch up with, and it stays warm for them.)
  *
  * Everybody's state travels as a bitmap on the pings, so that coordinators count right.  A bitmap
  * goes by the table that its sender had: partitions that a node gained by a newer table count as
@@ -47,14 +47,22 @@ struct warming_partition {
 
 enum warming_reach { WARMING_REACH_UNKNOWN, WARMING_REACHABLE, WARMING_UNREACHABLE };
 
+enum warming_link {
+    WARMING_LINK_NONE, /* no word yet of how each sees the other */
+    WARMING_CONNECTED, /* each reaches the other */
+    WARMING_CUT        /* one of them does not, or not any more */
+};
+
 struct warming_peer {
     node_id id; /* NODE_NONE: free */
     enum warming_reach reach;
+    enum warming_link link;
     uint64_t incarnation;
     bool reaches_us;
-    bool has_reported;
+    bool has_reported;           /* this incarnation has */
+    bool is_gone;                /* no member any more, but in the table yet */
     struct ring_version version; /* of the table that its bitmap goes by */
-    uint64_t connected_ms;       /* since when each reaches the other; while they do */
+    uint64_t connected_ms;       /* since when; while connected */
     /* All hints that the peer made for this node before this time have come. */
     uint64_t hints_until_ms;
     uint64_t *bitmap; /* where it is warming */
@@ -72,13 +80,16 @@ struct warming_memory {
 
 struct warming {
     node_id self;
+    uint64_t incarnation;
     unsigned partition_bits;
     unsigned classes;
     struct warming_memory memory;
     const struct ring_table *table;
-    uint64_t *bitmap;       /* of this node */
-    unsigned warming_count; /* partitions */
+    uint16_t peer_of_member[RING_MEMBERS_MAX]; /* where the table's members are among the peers */
+    uint64_t *bitmap;                          /* of this node */
+    unsigned warming_count;                    /* partitions */
     unsigned owned_count;
+    bool has_changed; /* something that more than one partition depends on */
 };
 
 enum warming_event_type {
@@ -112,17 +123,19 @@ struct warming_effects {
 
 /* `classes` has bit n set if some keys have n copies: who moves up in a row may come to own keys
  * that it did not own before. */
-void warming_init(struct warming *, node_id self, unsigned partition_bits, unsigned classes,
-                  const struct warming_memory *);
+void warming_init(struct warming *, node_id self, uint64_t incarnation, unsigned partition_bits,
+                  unsigned classes, const struct warming_memory *);
 
-/* There are no deadlines: what is waited for arrives as an event. */
+/* There are no deadlines: what is waited for arrives as an event.  Of every member of the table the
+ * caller has to hear, sooner or later, whether it was found or lost: liveness sees to that if its
+ * peers are the members. */
 void warming_step(struct warming *, const struct warming_event *, struct warming_effects *);
 
 /* Whether this node's "don't have it" counts.  False if it does not own the partition. */
 bool warming_is_warm(const struct warming *, unsigned partition);
 
 /* Whether this node warms and has yet to compare the partition with `peer`: such comparisons come
- * first. */
+ * first, and have to be made again even if one was made lately. */
 bool warming_needs(const struct warming *, unsigned partition, node_id peer);
 
 /* The partitions for which a node is warming (this one or a peer), a bit each, as struct peer_view
