@@ -39,11 +39,13 @@ struct aftercut_peer {
 
 struct aftercut_slot {
     enum aftercut_state state;
-    unsigned partition, copies;
+    unsigned partition;
+    unsigned forest, copies; /* the class */
     struct ring_version version;
     uint64_t cursor;  /* key hash where the batch starts */
     uint64_t reached; /* and ends */
     uint64_t number;  /* of the scan */
+    uint64_t scan_again_ms;
     unsigned peer_count;
     struct aftercut_peer peers[RING_COPIES_MAX];
     unsigned dot_count;
@@ -57,6 +59,7 @@ struct aftercut {
     hlc_time *before; /* the caller's, by partition: dots below are suspect; 0: none are */
     unsigned partition_count;
     unsigned pending_count; /* partitions with suspects */
+    uint64_t wake_ms;       /* the next deadline */
     struct aftercut_slot slots[AFTERCUT_WINDOW];
 
     /* Counters since aftercut_init(). */

@@ -28,6 +28,10 @@
  * the drift check and the flush filter apply as to any cell from a peer; a cell of which nothing is
  * held here is taken only if exchange_takes() says so.
  *
+ * What is sent is paid from a bucket of tokens, a token a byte.  The asking machines see to that
+ * themselves; who answers passes EXCHANGE_NOT_NOW for `answer` while the bucket is empty, and takes
+ * exchange_message_bytes() of the reply.
+ *
  * Only nodes with the same ring table compare: all know then which keys both of them own.
  *
  * Threads: functions of their arguments. */
@@ -58,11 +62,13 @@ struct exchange_view {
     /* The node waits for ring/aftercut.h to tell which of its cells are outdated: until then it
      * gives none of them away. */
     bool is_after_cut;
+    /* The node pulls whole partitions (ring/fill.h): comparing would send everything twice. */
+    bool is_filling;
 };
 
 /* Which cells the caller is asked for: those whose key hash is in first..last and whose class in
- * copies_min..copies_max, not more than `items_max` (and all those of the last hash), in ascending
- * order of the hash.  Cells that are held as hints only are left out, and so are those without
+ * copies_min..copies_max, not more than `items_max`, in ascending order of the hash, and of one
+ * hash all or none.  Cells that are held as hints only are left out, and so are those without
  * siblings. */
 struct exchange_scan {
     uint64_t first, last;
@@ -126,6 +132,7 @@ struct exchange_compared {
 struct exchange_key {
     uint64_t key_hash;
     uint64_t mark;
+    uint32_t bytes;
     uint8_t kinds;
 };
 
@@ -155,6 +162,8 @@ struct exchange_difference {
     uint64_t reached; /* all from `first` to this one was compared; the asker goes on behind it */
     unsigned wanted_count;
     uint64_t wanted[EXCHANGE_KEYS_MAX]; /* key hashes, ascending */
+    uint32_t wanted_bytes;              /* what the asker said that those take */
+    uint32_t cell_bytes;                /* what the cells take */
     unsigned cell_count;
     struct exchange_cell cells[EXCHANGE_KEYS_MAX];
 };
@@ -163,6 +172,7 @@ struct exchange_cells {
     struct exchange_head head;
     bool is_handoff; /* taken even by a node without room: its store then makes some */
     unsigned copies_min, copies_max;
+    uint32_t cell_bytes; /* about what the cells take */
     unsigned cell_count;
     struct exchange_cell cells[EXCHANGE_KEYS_MAX];
 };
@@ -171,7 +181,8 @@ struct exchange_stored {
     struct exchange_head head;
     enum exchange_answer answer;
     unsigned cell_count;
-    uint64_t merged[EXCHANGE_KEYS_MAX / 64]; /* bit i: cell i was merged, or taken */
+    uint64_t merged[EXCHANGE_KEYS_MAX / 64];  /* bit i: all of cell i is held now */
+    uint64_t changed[EXCHANGE_KEYS_MAX / 64]; /* bit i: and was not before */
 };
 
 struct exchange_dot {
@@ -223,7 +234,7 @@ struct exchange_message {
 unsigned exchange_position(const struct ring_table *, unsigned partition, node_id node);
 
 /* The smallest class of which both nodes own the keys in this partition, and with it all larger
- * ones; above the table's copies if there is none. */
+ * ones; RING_COPIES_MAX + 1 if there is none. */
 unsigned exchange_shared_from(const struct ring_table *, unsigned partition, node_id, node_id);
 
 /* The xor of the marks of all cells in a range of which both this node and `peer` own the class;
@@ -246,8 +257,8 @@ void exchange_answer_digests(const struct exchange_view *, const struct exchange
                              enum exchange_answer answer, const struct exchange_scanned *scanned,
                              struct exchange_difference *reply);
 
-/* Whether received CELLS may be merged here; if so the caller does that, sets the bits of those
- * that were, and sends the reply. */
+/* Whether received CELLS may be merged here; if so the caller does that and sets the bits of those
+ * that were.  In any case it sends the reply. */
 enum exchange_answer exchange_admit_cells(const struct exchange_view *,
                                           const struct exchange_cells *,
                                           struct exchange_stored *reply);
@@ -262,7 +273,7 @@ enum exchange_answer exchange_admit_know(const struct exchange_view *, const str
 void exchange_note_known(const struct exchange_know *, unsigned i, const struct cell *,
                          struct exchange_known *reply);
 
-/* About how many bytes a message takes, its cells not counted. */
+/* About how many bytes a message takes, its cells included. */
 uint64_t exchange_message_bytes(const struct exchange_message *);
 
 #endif

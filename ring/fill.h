@@ -41,6 +41,7 @@ struct fill {
     uint64_t *wanted; /* the caller's: a bit per partition */
     unsigned partition_count;
     unsigned wanted_count; /* those in slots included */
+    uint64_t wake_ms;      /* the next deadline */
     struct fill_slot slots[FILL_WINDOW];
 
     /* Counters since fill_init(). */
@@ -85,6 +86,9 @@ static inline void fill_effects_init(struct fill_effects *effects, struct ring_t
 void fill_init(struct fill *, uint32_t retry_ms, unsigned partition_count, uint64_t *wanted,
                uint64_t first_number);
 void fill_step(struct fill *, const struct fill_event *, struct fill_effects *);
+
+/* Whether something is being pulled at the moment: what to put into struct exchange_view. */
+bool fill_is_active(const struct fill *);
 
 /* When to send FILL_TICK; UINT64_MAX if nothing is wanted. */
 uint64_t fill_deadline_ms(const struct fill *);

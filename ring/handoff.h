@@ -42,8 +42,12 @@ struct handoff_owner {
     enum handoff_owner_state state;
     uint64_t number;
     uint64_t repeat_at_ms;
-    uint64_t wanted[HANDOFF_BATCH / 64]; /* bit i: cell i of the batch is still to be given */
-    uint64_t given[HANDOFF_BATCH / 64];  /* those in the message on the way */
+    unsigned next_item;     /* those before it were acknowledged */
+    uint64_t first;         /* the key hash where the offer on the way starts */
+    uint64_t reached;       /* up to where it acknowledged */
+    uint64_t given_reached; /* and will have when it has what it wants: */
+    unsigned wanted_count;
+    uint64_t wanted[HANDOFF_BATCH / 64]; /* bit i: cell i of the batch */
 };
 
 enum handoff_state { HANDOFF_FREE, HANDOFF_TO_SCAN, HANDOFF_SCANNING, HANDOFF_MOVING };
@@ -55,6 +59,8 @@ struct handoff_slot {
     uint64_t cursor;             /* where the batch starts */
     uint64_t reached;            /* and ends */
     uint64_t number;             /* of the scan */
+    uint64_t scan_again_ms;
+    bool has_dropped; /* something, so there is reason to look for more */
     unsigned owner_count;
     struct handoff_owner owners[RING_COPIES_MAX];
     unsigned item_count;
@@ -65,6 +71,7 @@ struct handoff {
     uint32_t retry_ms; /* also: how often to look for cells that are not owned */
     uint64_t next_number;
     uint64_t look_at_ms;
+    uint64_t wake_ms;        /* the next deadline */
     unsigned next_partition; /* they take turns */
     struct handoff_slot slots[HANDOFF_WINDOW];
 

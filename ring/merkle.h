@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "ring/cell.h"
+#include "ring/table.h"
 
 #define MERKLE_LEAF_BITS_MAX 20
 

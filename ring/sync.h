@@ -31,8 +31,8 @@
 #include "ring/exchange.h"
 #include "ring/trace.h"
 
-#define SYNC_WINDOW_MAX   16
-#define SYNC_LEVELS_MAX   9 /* from everything down to the leaves, up to 32 parts each time */
+#define SYNC_WINDOW_MAX   8
+#define SYNC_LEVELS_MAX   8 /* from everything down to the leaves, up to 32 parts each time */
 #define SYNC_MESSAGES_MAX 2 /* in the effects of one step */
 #define SYNC_SCANS_MAX    4
 
@@ -57,6 +57,7 @@ struct sync_hello {
     bool wants_walk;             /* the sender wants to walk itself */
     bool is_walking;             /* the sender is walking */
     bool is_after_cut;           /* the sender gives nothing away yet */
+    bool is_filling;             /* the sender pulls whole partitions at the moment */
 };
 
 enum sync_task_state {
@@ -71,7 +72,7 @@ enum sync_task_state {
 /* One range that is being worked on. */
 struct sync_task {
     enum sync_task_state state;
-    enum sync_task_state next; /* of a task that is due: what it does */
+    enum sync_task_state next; /* of a task that is due: COMPARING, SCANNING or GIVING */
     uint64_t number;
     uint64_t repeat_at_ms;
     unsigned repeats;
@@ -79,7 +80,8 @@ struct sync_task {
     unsigned depth;
     uint32_t children;
     uint64_t first, last; /* what is left of it */
-    uint64_t reached;     /* while giving: compared up to here */
+    uint64_t reached;     /* asking: marks were sent up to here; giving: compared up to here */
+    uint32_t given_bytes;
     unsigned given_count;
     uint64_t given[EXCHANGE_KEYS_MAX]; /* key hashes to give */
 };
@@ -91,6 +93,13 @@ struct sync_frame {
     uint32_t children; /* 0: the frame is free */
 };
 
+/* What decides whether a walk could repair anything. */
+struct sync_state {
+    struct ring_version version; /* of the table */
+    uint64_t own_sum, peer_sum;
+    uint32_t own_takes, peer_takes;
+};
+
 struct sync {
     struct sync_options options;
     node_id peer;
@@ -99,20 +108,19 @@ struct sync {
     struct sync_hello hello; /* the peer's last; of epoch 0 before the first */
     bool is_differing;
     uint64_t differs_since_ms;
+    struct sync_state last; /* at the last hello */
+
+    bool is_resting; /* the last walk repaired nothing, and this was the state when it began: */
+    struct sync_state rested;
+    uint64_t ended_ms; /* when the last walk did */
+    uint32_t pause_ms; /* for how long there is none after that */
+    uint64_t wake_ms;  /* the next deadline */
 
     bool is_walking;
-    bool is_resting; /* the last walk repaired nothing, and all was as in `rested`: */
-    struct {
-        struct ring_version version;
-        uint64_t own_sum, peer_sum;
-        uint32_t own_takes, peer_takes;
-    } rested;
-    uint64_t not_before_ms;
-    uint32_t pause_ms;
-
-    struct ring_version version; /* of the table that the walk goes by */
-    unsigned reported;           /* partitions below this one were reported as compared */
-    uint64_t repaired_now;       /* cells, by this walk, on either side */
+    struct sync_state began; /* when the walk did */
+    uint64_t began_ms;
+    unsigned reported;     /* partitions below this one were reported as compared */
+    uint64_t repaired_now; /* cells, by this walk, on either side */
     struct sync_frame frames[SYNC_LEVELS_MAX][SYNC_WINDOW_MAX];
     struct sync_task tasks[SYNC_WINDOW_MAX];
 
@@ -160,6 +168,7 @@ struct sync_effects {
     /* Partitions compared_first..compared_end-1, as far as both own them, are compared now: what
      * the peer had of them is held here. */
     unsigned compared_first, compared_end;
+    uint64_t compared_since_ms; /* when that comparison began */
 };
 
 /* Makes effects ready for a step, without clearing the messages. */

@@ -1,0 +1,335 @@
+#include "ring/aftercut.h"
+#include <assert.h>
+#include <string.h>
+
+void aftercut_init(struct aftercut *aftercut, uint32_t retry_ms, unsigned partition_count,
+                   hlc_time *before, uint64_t first_number)
+{
+    memset(aftercut, 0, sizeof *aftercut);
+    assert(retry_ms > 0);
+    assert(first_number > 0);
+    aftercut->retry_ms = retry_ms;
+    aftercut->next_number = first_number;
+    aftercut->before = before;
+    aftercut->partition_count = partition_count;
+    aftercut->wake_ms = UINT64_MAX;
+    memset(before, 0, partition_count * sizeof before[0]);
+}
+
+bool aftercut_is_suspect(const struct aftercut *aftercut, unsigned partition, struct dot dot)
+{
+    assert(partition < aftercut->partition_count);
+    return dot.hlc < aftercut->before[partition];
+}
+
+static struct merkle_range range_of(const struct ring_table *table, unsigned partition)
+{
+    return merkle_range_child((struct merkle_range){0, 0}, table->partition_bits, partition);
+}
+
+static struct aftercut_slot *slot_of(struct aftercut *aftercut, unsigned partition)
+{
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++)
+        if (aftercut->slots[i].state != AFTERCUT_FREE && aftercut->slots[i].partition == partition)
+            return &aftercut->slots[i];
+    return NULL;
+}
+
+/* Nothing in the partition is suspect any more. */
+static void clear(struct aftercut *aftercut, unsigned partition)
+{
+    struct aftercut_slot *slot = slot_of(aftercut, partition);
+
+    if (aftercut->before[partition] == 0)
+        return;
+    assert(aftercut->pending_count > 0);
+    aftercut->before[partition] = 0;
+    aftercut->pending_count--;
+    if (slot != NULL)
+        slot->state = AFTERCUT_FREE;
+}
+
+static void start(struct aftercut *aftercut, unsigned partition, hlc_time cut)
+{
+    clear(aftercut, partition); /* from its beginning */
+    if (cut == 0)
+        return;
+    aftercut->before[partition] = cut;
+    aftercut->pending_count++;
+}
+
+/* The other owners of the class that are reachable and warm, in the order of the row. */
+static unsigned find_peers(const struct aftercut_event *event, unsigned partition, unsigned copies,
+                           node_id peers[RING_COPIES_MAX])
+{
+    const struct ring_table *table = event->view->table;
+    const unsigned char *row = ring_table_row(table, partition);
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < copies && i < table->copies && row[i] != RING_NO_OWNER; i++) {
+        const struct peer_view *peer = &event->peers[row[i]];
+        node_id id = table->members[row[i]].id;
+        bool is_warming =
+            peer->warming != NULL && (peer->warming[partition / 64] >> (partition % 64) & 1) != 0;
+        if (id != event->view->self && peer->is_reachable && !is_warming)
+            peers[count++] = id;
+    }
+    return count;
+}
+
+/* Starts the batch again, with those who can be asked now. */
+static void begin_batch(struct aftercut_slot *slot, const struct aftercut_event *event)
+{
+    node_id ids[RING_COPIES_MAX];
+
+    slot->state = AFTERCUT_TO_SCAN;
+    slot->version = event->view->table->version;
+    slot->peer_count = find_peers(event, slot->partition, slot->copies, ids);
+    for (unsigned i = 0; i < slot->peer_count; i++)
+        slot->peers[i] = (struct aftercut_peer){.id = ids[i]};
+    slot->dot_count = 0;
+    memset(slot->known, 0, sizeof slot->known);
+}
+
+/* Goes to a class of the partition, by its index among the forests; after the last one the
+ * partition is cleared.  Where nobody can be asked, all is kept. */
+static void begin_class(struct aftercut *aftercut, struct aftercut_slot *slot, unsigned forest,
+                        const struct aftercut_event *event, struct aftercut_effects *effects)
+{
+    const struct exchange_view *view = event->view;
+
+    for (; forest < view->forest_count; forest++) {
+        slot->forest = forest;
+        slot->copies = view->forests[forest].copies;
+        slot->cursor = range_of(view->table, slot->partition).first;
+        begin_batch(slot, event);
+        if (view->forests[forest].trees[slot->partition].cell_count > 0 && slot->peer_count > 0)
+            return;
+    }
+    unsigned partition = slot->partition;
+    clear(aftercut, partition);
+    assert(effects->cleared_count < AFTERCUT_CLEARED_MAX);
+    effects->cleared[effects->cleared_count++] = partition;
+    ring_trace_say(effects->trace, "partition %u: nothing from before the cut is outdated any more",
+                   partition);
+}
+
+/* Forgets what nobody has, and goes on behind the batch. */
+static void end_batch(struct aftercut *aftercut, struct aftercut_slot *slot,
+                      const struct aftercut_event *event, struct aftercut_effects *effects)
+{
+    uint64_t last = merkle_range_last(range_of(event->view->table, slot->partition));
+    unsigned forgotten = 0;
+
+    assert(slot->dot_count == 0 || slot->peer_count > 0);
+    assert(effects->forget_count == 0);
+#ifndef RING_BREAK_AFTERCUT
+    for (unsigned i = 0; i < slot->dot_count; i++)
+        if ((slot->known[i / 64] >> (i % 64) & 1) == 0)
+            effects->forgets[forgotten++] = slot->dots[i];
+#endif
+    effects->forget_count = forgotten;
+    aftercut->siblings_asked += slot->dot_count;
+    aftercut->siblings_forgotten += forgotten;
+    if (forgotten > 0)
+        ring_trace_say(effects->trace,
+                       "partition %u: %u siblings from before the cut, which no "
+                       "other owner has -> forgotten",
+                       slot->partition, forgotten);
+    if (slot->reached == last) {
+        begin_class(aftercut, slot, slot->forest + 1, event, effects);
+        return;
+    }
+    slot->cursor = slot->reached + 1;
+    begin_batch(slot, event);
+    if (slot->peer_count == 0)
+        begin_class(aftercut, slot, slot->forest + 1, event, effects);
+}
+
+static void on_scanned(struct aftercut *aftercut, const struct aftercut_event *event,
+                       struct aftercut_effects *effects)
+{
+    const struct aftercut_scanned *scanned = event->scanned;
+
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++) {
+        struct aftercut_slot *slot = &aftercut->slots[i];
+        if (slot->state != AFTERCUT_SCANNING || slot->number != scanned->number)
+            continue;
+        assert(scanned->dot_count <= AFTERCUT_BATCH);
+        assert(scanned->reached >= slot->cursor);
+        slot->state = AFTERCUT_ASKING;
+        slot->reached = scanned->reached;
+        slot->dot_count = scanned->dot_count;
+        if (scanned->dot_count > 0)
+            memcpy(slot->dots, scanned->dots, scanned->dot_count * sizeof slot->dots[0]);
+        else
+            end_batch(aftercut, slot, event, effects);
+        return;
+    }
+}
+
+static void on_known(struct aftercut *aftercut, const struct aftercut_event *event,
+                     struct aftercut_effects *effects)
+{
+    const struct exchange_known *known = event->known;
+    struct aftercut_slot *slot = NULL;
+    struct aftercut_peer *peer = NULL;
+    unsigned answered = 0;
+
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++)
+        for (unsigned j = 0; j < aftercut->slots[i].peer_count; j++)
+            if (aftercut->slots[i].state == AFTERCUT_ASKING && known->head.number != 0 &&
+                aftercut->slots[i].peers[j].number == known->head.number &&
+                aftercut->slots[i].peers[j].id == known->head.from) {
+                slot = &aftercut->slots[i];
+                peer = &slot->peers[j];
+            }
+    if (slot == NULL || peer->has_answered)
+        return;
+    if (known->answer != EXCHANGE_DONE || known->dot_count != slot->dot_count)
+        return; /* it will be asked again */
+    peer->has_answered = true;
+    for (unsigned i = 0; i < AFTERCUT_BATCH / 64; i++)
+        slot->known[i] |= known->known[i];
+    for (unsigned j = 0; j < slot->peer_count; j++)
+        answered += slot->peers[j].has_answered;
+#ifdef RING_BREAK_AFTERCUT_FIRST
+    if (answered > 0)
+#else
+    if (answered == slot->peer_count)
+#endif
+        end_batch(aftercut, slot, event, effects);
+}
+
+/* Starts a batch again if those who have to be asked are others by now. */
+static void check_slot(struct aftercut *aftercut, struct aftercut_slot *slot,
+                       const struct aftercut_event *event, struct aftercut_effects *effects)
+{
+    node_id ids[RING_COPIES_MAX];
+    unsigned count = find_peers(event, slot->partition, slot->copies, ids);
+    bool is_same = count == slot->peer_count &&
+                   ring_version_compare(slot->version, event->view->table->version) == 0;
+
+    assert(slot->state != AFTERCUT_FREE);
+    for (unsigned i = 0; is_same && i < count; i++)
+        is_same = slot->peers[i].id == ids[i];
+    if (is_same)
+        return;
+    if (count == 0)
+        begin_class(aftercut, slot, slot->forest + 1, event, effects);
+    else
+        begin_batch(slot, event);
+}
+
+static void use_free_slots(struct aftercut *aftercut, const struct aftercut_event *event,
+                           struct aftercut_effects *effects)
+{
+    unsigned p = 0;
+
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++) {
+        if (aftercut->slots[i].state != AFTERCUT_FREE)
+            continue;
+        while (p < aftercut->partition_count &&
+               (aftercut->before[p] == 0 || slot_of(aftercut, p) != NULL))
+            p++;
+        if (p == aftercut->partition_count || effects->cleared_count == AFTERCUT_CLEARED_MAX)
+            return;
+        aftercut->slots[i] = (struct aftercut_slot){.state = AFTERCUT_TO_SCAN, .partition = p};
+        begin_class(aftercut, &aftercut->slots[i], 0, event, effects);
+    }
+}
+
+static bool ask(struct aftercut *aftercut, const struct aftercut_slot *slot,
+                struct aftercut_peer *peer, const struct aftercut_event *event,
+                struct aftercut_effects *effects)
+{
+    struct exchange_message *message = &effects->messages[effects->message_count];
+
+    if (effects->message_count == AFTERCUT_MESSAGES_MAX)
+        return false;
+    peer->number = aftercut->next_number++;
+    message->type = EXCHANGE_KNOW;
+    message->head = (struct exchange_head){event->view->self, peer->id, event->view->table->version,
+                                           EXCHANGE_AFTERCUT, peer->number};
+    message->know.copies = slot->copies;
+    message->know.dot_count = slot->dot_count;
+    memcpy(message->know.dots, slot->dots, slot->dot_count * sizeof slot->dots[0]);
+    if (!token_bucket_take(event->bucket, exchange_message_bytes(message), event->now_ms))
+        return false;
+    effects->message_count++;
+    peer->repeat_at_ms = event->now_ms + aftercut->retry_ms;
+    return true;
+}
+
+static void go_on(struct aftercut *aftercut, const struct aftercut_event *event,
+                  struct aftercut_effects *effects)
+{
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++) {
+        struct aftercut_slot *slot = &aftercut->slots[i];
+        bool is_late = slot->state == AFTERCUT_SCANNING && slot->scan_again_ms <= event->now_ms;
+        if (slot->state == AFTERCUT_TO_SCAN || is_late) {
+            slot->state = AFTERCUT_SCANNING;
+            slot->number = aftercut->next_number++;
+            slot->scan_again_ms = event->now_ms + aftercut->retry_ms;
+            effects->scans[effects->scan_count++] = (struct aftercut_scan){
+                {slot->cursor, merkle_range_last(range_of(event->view->table, slot->partition)),
+                 slot->number, slot->copies, slot->copies, AFTERCUT_BATCH},
+                aftercut->before[slot->partition]};
+        }
+        for (unsigned j = 0; slot->state == AFTERCUT_ASKING && j < slot->peer_count; j++) {
+            struct aftercut_peer *peer = &slot->peers[j];
+            if (!peer->has_answered && peer->repeat_at_ms <= event->now_ms &&
+                !ask(aftercut, slot, peer, event, effects))
+                return;
+        }
+    }
+}
+
+static uint64_t next_wake_ms(const struct aftercut *aftercut, const struct aftercut_event *event)
+{
+    uint64_t wake_ms = event->now_ms + aftercut->retry_ms; /* who is reachable may change */
+    uint64_t ready_ms = token_bucket_ready_ms(event->bucket);
+    unsigned used = 0;
+
+    if (aftercut->pending_count == 0)
+        return UINT64_MAX;
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++) {
+        const struct aftercut_slot *slot = &aftercut->slots[i];
+        if (slot->state == AFTERCUT_TO_SCAN)
+            wake_ms = 0;
+        used += slot->state != AFTERCUT_FREE;
+        for (unsigned j = 0; slot->state == AFTERCUT_ASKING && j < slot->peer_count; j++)
+            if (!slot->peers[j].has_answered && slot->peers[j].repeat_at_ms < wake_ms)
+                wake_ms = slot->peers[j].repeat_at_ms;
+    }
+    if (used < AFTERCUT_WINDOW && used < aftercut->pending_count)
+        wake_ms = 0; /* partitions wait for a slot that became free */
+    return wake_ms > ready_ms ? wake_ms : ready_ms;
+}
+
+void aftercut_step(struct aftercut *aftercut, const struct aftercut_event *event,
+                   struct aftercut_effects *effects)
+{
+    assert(effects->message_count == 0);
+    assert(aftercut->partition_count == ring_table_partitions(event->view->table));
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++)
+        if (aftercut->slots[i].state != AFTERCUT_FREE)
+            check_slot(aftercut, &aftercut->slots[i], event, effects);
+    switch (event->type) {
+    case AFTERCUT_TICK: break;
+    case AFTERCUT_START: start(aftercut, event->partition, event->cut); break;
+    case AFTERCUT_STOP: clear(aftercut, event->partition); break;
+    case AFTERCUT_SCANNED: on_scanned(aftercut, event, effects); break;
+    case AFTERCUT_KNOWN: on_known(aftercut, event, effects); break;
+    }
+    if (aftercut->pending_count > 0) {
+        use_free_slots(aftercut, event, effects);
+        go_on(aftercut, event, effects);
+    }
+    aftercut->wake_ms = next_wake_ms(aftercut, event);
+}
+
+uint64_t aftercut_deadline_ms(const struct aftercut *aftercut)
+{
+    return aftercut->wake_ms;
+}
