@@ -70,7 +70,7 @@ static struct warming_peer *take_peer(struct warming *warming, node_id id)
     *peer = (struct warming_peer){
         .id = id,
         .bitmap = warming->memory.words + (index + 1) * RING_BITMAP_WORDS(warming->partition_bits)};
-    memset(peer->bitmap, 0xff, bitmap_bytes(warming));
+    memset(peer->bitmap, 0, bitmap_bytes(warming));
     return peer;
 }
 
@@ -350,6 +350,8 @@ static void on_reach(struct warming *warming, const struct warming_event *event,
     struct warming_peer *peer = take_peer(warming, event->peer);
     warming->has_changed |= peer->reach != reach;
     peer->reach = reach;
+    if (reach == WARMING_UNREACHABLE)
+        peer->has_reported = peer->reaches_us = false; /* who knows how it will come back */
     peer->is_gone = false;
     update_link(warming, peer, event->now_ms);
 }
@@ -385,8 +387,8 @@ static uint64_t reported_word(const struct warming *warming, const struct ping *
 
 static void take_bitmap(struct warming *warming, struct warming_peer *peer, const struct ping *ping)
 {
-    bool is_older = warming->table != NULL && peer->has_reported &&
-                    ring_version_compare(ping->table, warming->table->version) < 0;
+    bool is_older =
+        warming->table != NULL && ring_version_compare(ping->table, warming->table->version) < 0;
 
     for (size_t w = 0; w < RING_BITMAP_WORDS(warming->partition_bits); w++) {
         uint64_t bits = reported_word(warming, ping, w) | (is_older ? peer->bitmap[w] : 0);

@@ -65,7 +65,7 @@ struct warming_peer {
     uint64_t connected_ms;       /* since when; while connected */
     /* All hints that the peer made for this node before this time have come. */
     uint64_t hints_until_ms;
-    uint64_t *bitmap; /* where it is warming */
+    uint64_t *bitmap; /* where it is warming, by its reports and by what it gained since */
 };
 
 /* Memory of the caller.  Words: WARMING_WORDS(partition_bits, peer_room). */
