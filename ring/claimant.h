@@ -52,7 +52,8 @@ enum claimant_message_type {
     CLAIMANT_TABLE,          /* bytes: a whole table */
     CLAIMANT_DIFFERENCE,     /* bytes: a difference of tables */
     CLAIMANT_MEMBERSHIP,     /* bytes: a membership */
-    CLAIMANT_ASK_TABLE,      /* mark: what the sender has (epoch 0: answer with a whole one) */
+    CLAIMANT_ASK_TABLE,      /* mark: what the sender has; answer with the table if it is newer */
+    CLAIMANT_ASK_WHOLE,      /* the same, but no difference: that did not fit */
     CLAIMANT_ASK_MEMBERSHIP, /* answer with the membership */
     CLAIMANT_PUSH_FORCE      /* the sender was forced, but the receiver is the claimant */
 };

@@ -1,0 +1,810 @@
+#include "ring/claimant.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include <xxhash.h>
+#include "ring/bytes.h"
+
+/* A step under way. */
+struct run {
+    struct claimant *claimant;
+    uint64_t now_ms;
+    struct claimant_effects *effects;
+    bool tells_membership; /* what changed here goes to all members */
+};
+
+/* 1. Which table is the newer. */
+
+uint64_t claimant_table_digest(const struct ring_table *table)
+{
+    uint64_t digest =
+        XXH3_64bits(table->rows, RING_ROWS_BYTES(table->partition_bits, table->copies));
+
+    for (unsigned i = 0; i < table->member_count; i++) {
+        unsigned char bytes[RING_MEMBER_BYTES];
+        bytes_write_u64(bytes, table->members[i].id);
+        bytes_write_u32(bytes + 8, table->members[i].zone);
+        bytes_write_u32(bytes + 12, table->members[i].weight);
+        digest = XXH3_64bits_withSeed(bytes, sizeof bytes, digest);
+    }
+    return digest;
+}
+
+static int mark_compare(struct claimant_mark a, struct claimant_mark b)
+{
+    int order = ring_version_compare(a.version, b.version);
+
+#ifdef RING_BREAK_LOWER_EPOCH_WINS
+    if (a.version.epoch > 0 && b.version.epoch > 0)
+        order = -order;
+#endif
+    return order != 0 ? order : (a.digest > b.digest) - (a.digest < b.digest);
+}
+
+static struct claimant_mark mark_of(const struct claimant *claimant)
+{
+    if (claimant->table.version.epoch == 0)
+        return (struct claimant_mark){0};
+    return (struct claimant_mark){claimant->table.version, claimant->table_digest};
+}
+
+static struct claimant_mark mark_before(const struct claimant *claimant)
+{
+    if (claimant->before.version.epoch == 0)
+        return (struct claimant_mark){0};
+    return (struct claimant_mark){claimant->before.version, claimant->before_digest};
+}
+
+/* 2. What is known of the others. */
+
+static unsigned position_of(const struct claimant *claimant, node_id id)
+{
+    unsigned low = 0, high = claimant->peer_count;
+
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        if (claimant->peers[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    assert(low <= claimant->peer_count);
+    return low;
+}
+
+const struct claimant_peer *claimant_find_peer(const struct claimant *claimant, node_id id)
+{
+    unsigned at = position_of(claimant, id);
+
+    if (at < claimant->peer_count && claimant->peers[at].id == id)
+        return &claimant->peers[at];
+    return NULL;
+}
+
+/* Forgets those who are no members, to make room. */
+static void forget_strangers(struct claimant *claimant)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < claimant->peer_count; i++) {
+        node_id id = claimant->peers[i].id;
+        if (id == claimant->config.self || membership_has(claimant->membership, id))
+            claimant->peers[kept++] = claimant->peers[i];
+    }
+    claimant->peer_count = kept;
+}
+
+/* What is known of a node, from now on if nothing was.  NULL if there is no room: that is a
+ * stranger. */
+static struct claimant_peer *peer_of(struct claimant *claimant, node_id id)
+{
+    unsigned room = sizeof claimant->peers / sizeof claimant->peers[0];
+    unsigned at = position_of(claimant, id);
+
+    if (at < claimant->peer_count && claimant->peers[at].id == id)
+        return &claimant->peers[at];
+    if (id == NODE_NONE || id == NODE_ANY)
+        return NULL;
+    if (claimant->peer_count == room)
+        forget_strangers(claimant);
+    if (claimant->peer_count == room)
+        return NULL;
+    at = position_of(claimant, id);
+    memmove(&claimant->peers[at + 1], &claimant->peers[at],
+            (claimant->peer_count - at) * sizeof claimant->peers[0]);
+    claimant->peers[at] = (struct claimant_peer){.id = id};
+    claimant->peer_count++;
+    return &claimant->peers[at];
+}
+
+static struct claimant_peer *self_of(struct claimant *claimant)
+{
+    struct claimant_peer *self = peer_of(claimant, claimant->config.self);
+
+    assert(self != NULL);
+    assert(self->is_reachable);
+    return self;
+}
+
+static bool is_reachable(const struct claimant *claimant, node_id id)
+{
+    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
+    return peer != NULL && peer->is_reachable;
+}
+
+/* 3. Messages. */
+
+static void send_to(struct run *run, node_id to, enum claimant_message_type type)
+{
+    struct claimant_effects *effects = run->effects;
+
+    assert(to != run->claimant->config.self);
+    assert(effects->send_count < sizeof effects->sends / sizeof effects->sends[0]);
+    effects->sends[effects->send_count++] = (struct claimant_send){to, type};
+}
+
+/* Asks one node at a time; who does not answer is asked again, or another one, when the next ping
+ * shows that it is still needed. */
+static void ask_table(struct run *run, node_id from)
+{
+    struct claimant *claimant = run->claimant;
+
+    if (run->now_ms < claimant->table_asked_ms)
+        return;
+    claimant->table_asked_ms = run->now_ms + claimant->config.ask_retry_ms;
+    send_to(run, from, CLAIMANT_ASK_TABLE);
+}
+
+static void ask_whole_table(struct run *run, node_id from)
+{
+    run->claimant->table_asked_ms = run->now_ms + run->claimant->config.ask_retry_ms;
+    send_to(run, from, CLAIMANT_ASK_WHOLE);
+}
+
+static void ask_membership(struct run *run, node_id from)
+{
+    struct claimant *claimant = run->claimant;
+
+    if (run->now_ms < claimant->membership_asked_ms)
+        return;
+    claimant->membership_asked_ms = run->now_ms + claimant->config.ask_retry_ms;
+    send_to(run, from, CLAIMANT_ASK_MEMBERSHIP);
+}
+
+static bool is_member_in_reach(const struct claimant *claimant, const struct claimant_peer *peer)
+{
+    return peer->id != claimant->config.self && peer->is_reachable &&
+           membership_has(claimant->membership, peer->id);
+}
+
+/* To all members that are reachable.  The others see it in a ping once they are. */
+static void tell_membership(struct run *run)
+{
+    const struct claimant *claimant = run->claimant;
+
+    for (unsigned i = 0; i < claimant->peer_count; i++)
+        if (is_member_in_reach(claimant, &claimant->peers[i]))
+            send_to(run, claimant->peers[i].id, CLAIMANT_MEMBERSHIP);
+}
+
+/* The form in which a node with that table gets the current one. */
+static enum claimant_message_type form_for(const struct claimant *claimant,
+                                           struct claimant_mark has)
+{
+    if (has.version.epoch == 0 || mark_compare(has, mark_before(claimant)) != 0)
+        return CLAIMANT_TABLE;
+    /* A difference leads to a later version: not to another table of the same. */
+    if (ring_version_compare(has.version, claimant->table.version) >= 0)
+        return CLAIMANT_TABLE;
+    return CLAIMANT_DIFFERENCE;
+}
+
+static void tell_table(struct run *run)
+{
+    const struct claimant *claimant = run->claimant;
+
+    for (unsigned i = 0; i < claimant->peer_count; i++) {
+        const struct claimant_peer *peer = &claimant->peers[i];
+        if (is_member_in_reach(claimant, peer))
+            send_to(run, peer->id, form_for(claimant, peer->mark));
+    }
+}
+
+/* 4. What changes here. */
+
+/* Waits before the next table, so that changes come together; but not forever. */
+static void keep_quiet(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+    uint64_t quiet_ms = claimant->config.quiet_ms;
+
+    if (run->now_ms >= claimant->quiet_until_ms)
+        claimant->quiet_limit_ms = run->now_ms + 8 * quiet_ms;
+    claimant->quiet_until_ms = run->now_ms + quiet_ms;
+    if (claimant->quiet_until_ms > claimant->quiet_limit_ms)
+        claimant->quiet_until_ms = claimant->quiet_limit_ms;
+}
+
+static void on_membership_changed(struct run *run)
+{
+    run->claimant->need = CLAIMANT_NEED_UNKNOWN;
+    keep_quiet(run);
+}
+
+/* Notes who got something by the new table, to wait for them; and forgets who has nothing. */
+static void note_gains(struct claimant *claimant)
+{
+    unsigned owned[RING_MEMBERS_MAX];
+    struct ring_change change = {0};
+    unsigned next = 0;
+
+    ring_table_count(&claimant->table, owned, NULL);
+    if (claimant->before.version.epoch > 0)
+        while (ring_table_next_change(&claimant->before, &claimant->table, next, &change)) {
+            for (unsigned i = 0; i < change.gained_count; i++) {
+                struct claimant_peer *peer = peer_of(claimant, change.gained[i]);
+                if (peer != NULL)
+                    peer->has_gained = true;
+            }
+            next = change.partition + 1;
+        }
+    for (unsigned i = 0; i < claimant->peer_count; i++) {
+        int index = ring_table_find_member(&claimant->table, claimant->peers[i].id);
+        claimant->peers[i].has_gained &= index >= 0 && owned[index] > 0;
+    }
+}
+
+/* Makes `work->table` the current one. */
+static void adopt(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+    const struct ring_table *table = &claimant->work->table;
+
+    if (claimant->table.version.epoch > 0) {
+        ring_table_copy(&claimant->before, &claimant->table);
+        claimant->before_digest = claimant->table_digest;
+    }
+    ring_table_copy(&claimant->table, table);
+    claimant->table_digest = claimant_table_digest(table);
+    claimant->table_asked_ms = 0;
+#ifdef RING_BREAK_LOSER_FORGOTTEN
+    claimant->need = CLAIMANT_COMPLETE;
+#else
+    claimant->need = CLAIMANT_NEED_UNKNOWN; /* what lost may have to be planned again */
+#endif
+    note_gains(claimant);
+    struct claimant_peer *self = self_of(claimant);
+    self->mark = mark_of(claimant);
+    self->is_warm = false; /* until told so, under this table */
+    run->effects->has_adopted = true;
+    assert(claimant->table.version.epoch > 0);
+}
+
+/* 5. What is heard. */
+
+/* Whether what a node said in that incarnation is from before its last restart. */
+static bool is_from_a_life_before(const struct member_record *record, uint64_t incarnation)
+{
+#ifdef RING_BREAK_EMPTY_RESTART
+    return false;
+#endif
+    return record != NULL && incarnation < record->incarnation;
+}
+
+/* Or a ping that is older than another one already heard. */
+static bool is_late(const struct claimant *claimant, const struct claimant_peer *peer,
+                    const struct ping *ping)
+{
+    struct claimant_mark mark = {ping->table, ping->table_digest};
+
+    if (is_from_a_life_before(membership_find(claimant->membership, peer->id), ping->incarnation))
+        return true;
+    if (ping->incarnation != peer->incarnation)
+        return ping->incarnation < peer->incarnation;
+    return mark_compare(mark, peer->mark) < 0;
+}
+
+static void on_ping(struct run *run, const struct claimant_event *event)
+{
+    struct claimant *claimant = run->claimant;
+    const struct ping *ping = event->ping;
+    struct claimant_peer *peer = peer_of(claimant, event->from);
+    struct claimant_mark mark = {ping->table, ping->table_digest};
+
+    if (event->from == claimant->config.self)
+        return;
+    if (peer != NULL && !is_late(claimant, peer, ping)) {
+        peer->mark = mark;
+        peer->incarnation = ping->incarnation;
+        peer->is_warm = ping->warming.size == 0;
+        peer->is_holding = ping->is_holding;
+        if (peer->is_warm && mark_compare(mark, mark_of(claimant)) == 0)
+            peer->has_gained = false;
+    }
+    if (mark_compare(mark, mark_of(claimant)) > 0)
+        ask_table(run, event->from);
+    if (ping->membership_digest != claimant->membership->digest)
+        ask_membership(run, event->from);
+}
+
+/* A table that was heard is in `work->table`.  False if it is none for this node. */
+static bool try_to_adopt(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+    const struct ring_table *table = &claimant->work->table;
+    struct claimant_mark mark = {table->version, claimant_table_digest(table)};
+    size_t rows_bytes = RING_ROWS_BYTES(table->partition_bits, table->copies);
+
+    if (mark_compare(mark, mark_of(claimant)) <= 0)
+        return false;
+    if (rows_bytes > claimant->table.rows_room ||
+        (claimant->table.version.epoch > 0 &&
+         table->partition_bits != claimant->table.partition_bits)) {
+        ring_trace_say(run->effects->trace, "a table of another cluster -> refused");
+        return false;
+    }
+    adopt(run);
+    keep_quiet(run);
+    ring_trace_say(run->effects->trace, "heard of table %" PRIu64 ".%" PRIu64 " -> adopted",
+                   table->version.epoch, table->version.claimant);
+    return true;
+}
+
+static void on_difference(struct run *run, node_id from, const struct claimant_message *message)
+{
+    struct claimant *claimant = run->claimant;
+    struct ring_table *table = &claimant->work->table;
+
+    if (mark_compare(message->mark, mark_of(claimant)) <= 0)
+        return;
+    enum ring_apply applied = ring_table_apply_difference(table, &claimant->table, message->bytes);
+    if (applied == RING_APPLIED && claimant_table_digest(table) == message->mark.digest) {
+        try_to_adopt(run);
+        return;
+    }
+    ring_trace_say(run->effects->trace, "a difference to another table -> ask for the whole one");
+    ask_whole_table(run, from);
+}
+
+/* This node's own record: somebody else must not write it. */
+static uint64_t own_incarnation(const struct claimant *claimant)
+{
+    const struct member_record *own = membership_find(claimant->membership, claimant->config.self);
+    return own == NULL ? 0 : own->incarnation;
+}
+
+static void on_membership(struct run *run, struct slice bytes)
+{
+    struct claimant *claimant = run->claimant;
+    uint64_t before = own_incarnation(claimant);
+
+    if (!membership_decode(&claimant->work->heard, bytes)) {
+        ring_trace_say(run->effects->trace, "a membership that is none -> refused");
+        return;
+    }
+    claimant->membership_asked_ms = 0;
+    if (!membership_merge(claimant->membership, &claimant->work->heard))
+        return;
+    run->effects->membership_changed = true;
+    run->effects->is_displaced = before != 0 && own_incarnation(claimant) != before;
+    on_membership_changed(run);
+}
+
+static void on_force(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+    node_id who = claimant_of(claimant);
+
+    if (who != NODE_NONE && who != claimant->config.self) {
+        send_to(run, who, CLAIMANT_PUSH_FORCE);
+        return;
+    }
+    claimant->is_forced = true;
+    claimant->need = CLAIMANT_NEED_UNKNOWN;
+    claimant->quiet_until_ms = run->now_ms;
+}
+
+static void on_message(struct run *run, node_id from, const struct claimant_message *message)
+{
+    struct claimant *claimant = run->claimant;
+
+    if (from == claimant->config.self)
+        return;
+    switch (message->type) {
+    case CLAIMANT_TABLE:
+        if (ring_table_decode(&claimant->work->table, message->bytes))
+            try_to_adopt(run);
+        break;
+    case CLAIMANT_DIFFERENCE: on_difference(run, from, message); break;
+    case CLAIMANT_MEMBERSHIP: on_membership(run, message->bytes); break;
+    case CLAIMANT_ASK_TABLE:
+        if (mark_compare(mark_of(claimant), message->mark) > 0)
+            send_to(run, from, form_for(claimant, message->mark));
+        break;
+    case CLAIMANT_ASK_WHOLE:
+        if (mark_compare(mark_of(claimant), message->mark) > 0)
+            send_to(run, from, CLAIMANT_TABLE);
+        break;
+    case CLAIMANT_ASK_MEMBERSHIP: send_to(run, from, CLAIMANT_MEMBERSHIP); break;
+    case CLAIMANT_PUSH_FORCE:
+        if (claimant_of(claimant) == claimant->config.self)
+            on_force(run);
+        break;
+    }
+}
+
+static void on_reach(struct run *run, node_id id, bool is_reachable)
+{
+    struct claimant_peer *peer = peer_of(run->claimant, id);
+
+    if (peer == NULL || id == run->claimant->config.self || peer->is_reachable == is_reachable)
+        return;
+    peer->is_reachable = is_reachable;
+    if (!is_reachable)
+        keep_quiet(run); /* another one may be the claimant now: give it time to come back */
+}
+
+static void on_warmed(struct run *run, const struct claimant_event *event)
+{
+    struct claimant_peer *self = self_of(run->claimant);
+
+    self->is_warm = event->is_warm;
+    self->is_holding = event->is_holding;
+    if (self->is_warm)
+        self->has_gained = false;
+}
+
+/* 6. The claimant's part. */
+
+node_id claimant_of(const struct claimant *claimant)
+{
+    const struct ring_table *table = &claimant->table;
+
+    for (unsigned i = 0; i < table->member_count; i++) {
+        node_id id = table->members[i].id;
+        if (membership_has(claimant->membership, id) && is_reachable(claimant, id))
+            return id;
+    }
+    return NODE_NONE;
+}
+
+/* Whether this node may publish, if no other one does. */
+static bool is_own_turn(const struct claimant *claimant)
+{
+    node_id who = claimant_of(claimant);
+    return who == claimant->config.self || (who == NODE_NONE && claimant->is_forced);
+}
+
+/* How many members of the current table hold just that, and can be reached. */
+static unsigned count_holders(const struct claimant *claimant)
+{
+    struct claimant_mark mark = mark_of(claimant);
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < claimant->table.member_count; i++) {
+        const struct claimant_peer *peer =
+            claimant_find_peer(claimant, claimant->table.members[i].id);
+        count += peer != NULL && peer->is_reachable && mark_compare(peer->mark, mark) == 0;
+    }
+    assert(count <= claimant->table.member_count);
+    return count;
+}
+
+static bool has_majority(const struct claimant *claimant)
+{
+#ifdef RING_BREAK_COMMIT_WITHOUT_MAJORITY
+    return true;
+#endif
+    return 2 * count_holders(claimant) > claimant->table.member_count;
+}
+
+/* Whether the next table need not wait for this member of the current one. */
+static bool is_done_warming(const struct claimant *claimant, node_id id)
+{
+    const struct member_record *record = membership_find(claimant->membership, id);
+    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
+
+#ifdef RING_BREAK_NEXT_BEFORE_WARM
+    return true;
+#endif
+    if (record == NULL || record->status == MEMBER_GONE || peer == NULL)
+        return true;
+    if (!peer->is_reachable)
+        return !peer->has_gained;
+    if (id != claimant->config.self && is_from_a_life_before(record, peer->incarnation))
+        return false;
+    return peer->is_warm && mark_compare(peer->mark, mark_of(claimant)) == 0;
+}
+
+/* The first member that is waited for, or NODE_NONE. */
+static node_id first_warming(const struct claimant *claimant)
+{
+    for (unsigned i = 0; i < claimant->table.member_count; i++)
+        if (!is_done_warming(claimant, claimant->table.members[i].id))
+            return claimant->table.members[i].id;
+    return NODE_NONE;
+}
+
+/* Whether the membership knows all members of the table: if not, it is behind, and a table made of
+ * it would take away from somebody what another claimant has just given. */
+static bool knows_members(const struct claimant *claimant)
+{
+    for (unsigned i = 0; i < claimant->table.member_count; i++)
+        if (membership_find(claimant->membership, claimant->table.members[i].id) == NULL)
+            return false;
+    return true;
+}
+
+/* Asks claim for the next table, into `work->table`. */
+static enum claim_answer next_table(struct claimant *claimant)
+{
+    struct ring_member members[RING_MEMBERS_MAX];
+    struct claim_input input = {.members = members,
+                                .count = membership_claimers(claimant->membership, members),
+                                .copies = claimant->config.copies,
+                                .claimant = claimant->config.self,
+                                .before = &claimant->table};
+
+#ifdef RING_BREAK_WHOLE_TARGET
+    return claim_target(&claimant->work->claim, &input, &claimant->work->table);
+#endif
+    return claim_next(&claimant->work->claim, &input, &claimant->work->table);
+}
+
+static void find_need(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+
+    switch (next_table(claimant)) {
+    case CLAIM_NEXT: claimant->need = CLAIMANT_NEEDS_TABLE; break;
+    case CLAIM_MET: claimant->need = CLAIMANT_HAS_TABLE; break;
+    case CLAIM_NOBODY: claimant->need = CLAIMANT_COMPLETE; break;
+    case CLAIM_TOO_MANY:
+        ring_trace_say(run->effects->trace, "more members than a table has room for -> no table");
+        claimant->need = CLAIMANT_COMPLETE;
+        break;
+    }
+}
+
+/* The next table is in `work->table`. */
+static void publish(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+    unsigned holders = count_holders(claimant), of = claimant->table.member_count;
+
+    run->effects->has_published = true;
+    run->effects->was_forced = 2 * holders <= of;
+    adopt(run);
+    tell_table(run);
+    ring_trace_say(run->effects->trace,
+                   "%u of %u hold the table -> publish table %" PRIu64 ".%" PRIu64 "%s", holders,
+                   of, claimant->table.version.epoch, claimant->table.version.claimant,
+                   run->effects->was_forced ? ", by force" : "");
+}
+
+/* Whether a node that leaves has handed over all it had, as itself says under the current table. */
+static bool has_handed_over(const struct claimant *claimant, node_id id)
+{
+    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
+
+    return peer != NULL && peer->is_reachable && !peer->is_holding &&
+           ring_table_find_member(&claimant->table, id) < 0 &&
+           mark_compare(peer->mark, mark_of(claimant)) == 0;
+}
+
+/* The table is as it should be, and all are warm: joining nodes are up, and those that left gone.
+ * Complete once none of either is left. */
+static void promote(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+    bool is_complete = true;
+
+    for (unsigned i = 0; i < claimant->membership->count; i++) {
+        const struct member_record *record = &claimant->membership->records[i];
+        enum membership_answer answer = MEMBERSHIP_ALREADY;
+        if (record->status == MEMBER_JOINING)
+            answer = membership_set_up(claimant->membership, record->id);
+        else if (record->status == MEMBER_LEAVING && has_handed_over(claimant, record->id))
+            answer = membership_remove(claimant->membership, record->id);
+        else if (record->status == MEMBER_LEAVING)
+            is_complete = false;
+        if (answer != MEMBERSHIP_DONE)
+            continue;
+        run->effects->membership_changed = true;
+        run->tells_membership = true;
+        ring_trace_say(run->effects->trace, "the table is complete -> node %" PRIu64 " is %s",
+                       record->id, record->status == MEMBER_UP ? "up" : "gone");
+    }
+    if (is_complete)
+        claimant->need = CLAIMANT_COMPLETE;
+}
+
+/* Publishes the next table, or says what it waits for. */
+static enum claimant_state consider(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+
+    if (claimant->table.version.epoch == 0 || !is_own_turn(claimant)) {
+        claimant->is_forced = false;
+        return CLAIMANT_IDLE;
+    }
+    if (claimant->need == CLAIMANT_COMPLETE)
+        return CLAIMANT_IDLE;
+    if (run->now_ms < claimant->quiet_until_ms)
+        return CLAIMANT_QUIET;
+    if (!knows_members(claimant) && !claimant->is_forced)
+        return CLAIMANT_MINORITY;
+    if (claimant->need == CLAIMANT_NEED_UNKNOWN)
+        find_need(run);
+    if (claimant->need == CLAIMANT_COMPLETE)
+        return CLAIMANT_IDLE;
+    if (first_warming(claimant) != NODE_NONE)
+        return CLAIMANT_WARMING;
+    if (claimant->need == CLAIMANT_HAS_TABLE) {
+        promote(run);
+        return CLAIMANT_IDLE;
+    }
+    if (!has_majority(claimant) && !claimant->is_forced)
+        return CLAIMANT_MINORITY;
+    enum claim_answer answer = next_table(claimant);
+    assert(answer == CLAIM_NEXT);
+    publish(run);
+    return CLAIMANT_WARMING;
+}
+
+static void on_load(struct run *run, const uint64_t *operations)
+{
+    struct claimant *claimant = run->claimant;
+    struct ring_member members[RING_MEMBERS_MAX];
+    struct rebalance_report report;
+
+    if (claimant->config.rebalance_permille == 0 || claimant->need != CLAIMANT_COMPLETE ||
+        claimant_of(claimant) != claimant->config.self || !has_majority(claimant) ||
+        first_warming(claimant) != NODE_NONE)
+        return;
+    assert(claimant->work->rebalance != NULL);
+    struct rebalance_input input = {
+        .claim = {.members = members,
+                  .count = membership_claimers(claimant->membership, members),
+                  .copies = claimant->config.copies,
+                  .claimant = claimant->config.self,
+                  .before = &claimant->table},
+        .operations = operations,
+        .owner_cost = 1,
+        .first_cost = 1,
+        .threshold_permille = claimant->config.rebalance_permille};
+    if (rebalance_next(claimant->work->rebalance, &input, &claimant->work->table, &report) ==
+        REBALANCE_NEXT)
+        publish(run);
+}
+
+/* 7. The machine. */
+
+void claimant_init(struct claimant *claimant, const struct claimant_config *config,
+                   struct membership *membership, struct claimant_work *work, unsigned char *rows,
+                   size_t rows_room)
+{
+    assert(config->self != NODE_NONE);
+    assert(config->self != NODE_ANY);
+    assert(config->copies >= 1);
+    assert(config->copies <= RING_COPIES_MAX);
+    assert(config->rebalance_permille == 0 || work->rebalance != NULL);
+    memset(claimant, 0, sizeof *claimant);
+    claimant->config = *config;
+    claimant->membership = membership;
+    claimant->work = work;
+    ring_table_init(&work->table, 0, 1, work->rows, sizeof work->rows);
+    ring_table_init(&claimant->table, 0, 1, rows, rows_room);
+    ring_table_init(&claimant->before, 0, 1, rows + rows_room, rows_room);
+    peer_of(claimant, config->self)->is_reachable = true;
+}
+
+void claimant_found(struct claimant *claimant, node_id first, unsigned partition_bits)
+{
+    struct ring_member members[RING_MEMBERS_MAX];
+    struct claimant_effects effects;
+    struct run run = {.claimant = claimant, .effects = &effects};
+
+    assert(claimant->table.version.epoch == 0);
+    memset(&effects, 0, sizeof effects);
+    for (unsigned i = 0; i < claimant->membership->count; i++)
+        membership_set_up(claimant->membership, claimant->membership->records[i].id);
+    ring_table_init(&claimant->table, partition_bits, claimant->config.copies, claimant->table.rows,
+                    claimant->table.rows_room);
+    struct claim_input input = {.members = members,
+                                .count = membership_claimers(claimant->membership, members),
+                                .copies = claimant->config.copies,
+                                .claimant = first,
+                                .before = &claimant->table};
+    enum claim_answer answer = claim_next(&claimant->work->claim, &input, &claimant->work->table);
+    assert(answer == CLAIM_NEXT);
+    adopt(&run);
+}
+
+void claimant_step(struct claimant *claimant, const struct claimant_event *event,
+                   struct claimant_effects *effects)
+{
+    struct run run = {claimant, event->now_ms, effects, false};
+
+    assert(effects->send_count == 0);
+    switch (event->type) {
+    case CLAIMANT_TICK: break;
+    case CLAIMANT_PING: on_ping(&run, event); break;
+    case CLAIMANT_MESSAGE: on_message(&run, event->from, event->message); break;
+    case CLAIMANT_REACHABLE: on_reach(&run, event->from, true); break;
+    case CLAIMANT_UNREACHABLE: on_reach(&run, event->from, false); break;
+    case CLAIMANT_ACTED:
+        on_membership_changed(&run);
+        run.tells_membership = true;
+        break;
+    case CLAIMANT_WARMED: on_warmed(&run, event); break;
+    case CLAIMANT_FORCE: on_force(&run); break;
+    case CLAIMANT_LOAD: on_load(&run, event->operations); break;
+    }
+    claimant->state = consider(&run);
+    if (claimant->need == CLAIMANT_COMPLETE)
+        claimant->is_forced = false;
+    if (run.tells_membership)
+        tell_membership(&run);
+}
+
+uint64_t claimant_deadline_ms(const struct claimant *claimant)
+{
+    return claimant->state == CLAIMANT_QUIET ? claimant->quiet_until_ms : UINT64_MAX;
+}
+
+const struct ring_table *claimant_table(const struct claimant *claimant)
+{
+    return &claimant->table;
+}
+
+void claimant_fill_ping(const struct claimant *claimant, struct ping *ping)
+{
+    struct claimant_mark mark = mark_of(claimant);
+    const struct claimant_peer *self = claimant_find_peer(claimant, claimant->config.self);
+
+    assert(self != NULL);
+    ping->table = mark.version;
+    ping->table_digest = mark.digest;
+    ping->membership_digest = claimant->membership->digest;
+    ping->is_holding = self->is_holding;
+}
+
+size_t claimant_message_bytes(const struct claimant *claimant, const struct claimant_send *send)
+{
+    switch (send->type) {
+    case CLAIMANT_TABLE:
+    case CLAIMANT_DIFFERENCE: return ring_table_encoded_bytes(&claimant->table);
+    case CLAIMANT_MEMBERSHIP: return membership_encoded_bytes(claimant->membership);
+    case CLAIMANT_ASK_TABLE:
+    case CLAIMANT_ASK_WHOLE:
+    case CLAIMANT_ASK_MEMBERSHIP:
+    case CLAIMANT_PUSH_FORCE: break;
+    }
+    return 0;
+}
+
+void claimant_compose(const struct claimant *claimant, const struct claimant_send *send,
+                      unsigned char *out, struct claimant_message *message)
+{
+    size_t size = 0;
+
+    *message = (struct claimant_message){.type = send->type, .mark = mark_of(claimant)};
+    switch (send->type) {
+    case CLAIMANT_DIFFERENCE:
+        size = ring_table_encode_difference(&claimant->before, &claimant->table, out,
+                                            ring_table_encoded_bytes(&claimant->table));
+        if (size > 0)
+            break;
+        message->type = CLAIMANT_TABLE; /* which is shorter */
+        size = ring_table_encode(&claimant->table, out);
+        break;
+    case CLAIMANT_TABLE: size = ring_table_encode(&claimant->table, out); break;
+    case CLAIMANT_MEMBERSHIP: size = membership_encode(claimant->membership, out); break;
+    case CLAIMANT_ASK_TABLE:
+    case CLAIMANT_ASK_WHOLE:
+    case CLAIMANT_ASK_MEMBERSHIP:
+    case CLAIMANT_PUSH_FORCE: break;
+    }
+    message->bytes = (struct slice){out, size};
+}
