@@ -11,12 +11,12 @@ const struct hints_options hints_options_default = {
 
 /* Invariants, beside those in the header:
  *   6. A queue is sorted by made_ms: its first hint is the oldest that waits.
- *   7. A target's count is that of its queue plus its sent_count, and its bytes are theirs.
+ *   7. A target's count is that of its queue plus those in its window, and its bytes are theirs.
  *   8. A hint is in its target's queue or in one slot of its window (is_sent), and always in its
  *      cell's list. */
 
 static_assert(RING_MEMBERS_MAX <= UINT8_MAX, "hint.target tells all targets apart");
-static_assert(HINTS_WINDOW <= UINT8_MAX, "hint.slot tells all slots apart");
+static_assert(HINTS_WINDOW == 32, "hints_target.slots has a bit for each slot");
 
 void hints_init(struct hints *hints, const struct hints_options *options,
                 struct hints_target *targets, unsigned target_room, uint64_t first_number)
@@ -51,7 +51,8 @@ static struct hints_target *take_target(struct hints *hints, node_id id)
         target = &hints->targets[i];
         if (target->id != NODE_NONE && !(target->is_gone && target->count == 0))
             continue;
-        *target = (struct hints_target){.id = id, .pause_ms = hints->options.retry_ms};
+        *target = (struct hints_target){
+            .id = id, .pause_ms = hints->options.retry_ms, .due_ms = UINT64_MAX};
         return target;
     }
     return NULL;
@@ -102,9 +103,9 @@ static void clear_slot(struct hints_target *target, struct hint *hint)
 {
     assert(hint->is_sent);
     assert(target->sent[hint->slot].hint == hint);
+    assert((target->slots >> hint->slot & 1) != 0);
     target->sent[hint->slot].hint = NULL;
-    assert(target->sent_count > 0);
-    target->sent_count--;
+    target->slots &= ~(1u << hint->slot);
     hint->is_sent = false;
 }
 
@@ -118,6 +119,21 @@ static void leave_cell(struct hint *hint)
     }
     *link = hint->of_same_cell;
     hint->of_same_cell = NULL;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* From when on the hint is too old to be delivered. */
+static uint64_t expires_ms(const struct hints *hints, const struct hint *hint)
+{
+#ifdef RING_BREAK_HINT_LIFETIME
+    (void)hints, (void)hint;
+    return UINT64_MAX;
+#endif
+    return hint->made_ms + hints->options.lifetime_ms;
 }
 
 static void count_bytes(struct hints *hints, struct hints_target *target, struct hint *hint,
@@ -169,6 +185,7 @@ enum hints_add hints_add(struct hints *hints, struct hinted *cell, struct hint *
     target->count++;
     count_bytes(hints, target, hint, bytes);
     enqueue(target, hint, true);
+    target->due_ms = earlier(target->due_ms, expires_ms(hints, hint));
     assert(hints->bytes_used <= hints->options.bytes_max);
     return HINTS_ADDED;
 }
@@ -185,7 +202,6 @@ void hints_drop(struct hints *hints, struct hint *hint)
     count_bytes(hints, target, hint, 0);
     target->count--;
     hints->count--;
-    assert(target->count >= target->sent_count);
     assert(target->count > 0 || target->bytes == 0);
 }
 
@@ -216,6 +232,19 @@ static void release(struct hints *hints, struct hint *hint, enum hints_release_r
     hints_drop(hints, hint);
 }
 
+/* When something about the target's hints is due, whether or not it can be reached. */
+static uint64_t due_ms(const struct hints *hints, const struct hints_target *target)
+{
+    uint64_t due_ms = UINT64_MAX;
+
+    for (uint32_t left = target->slots; left != 0; left &= left - 1)
+        due_ms =
+            earlier(due_ms, target->sent[__builtin_ctz(left)].sent_ms + hints->options.retry_ms);
+    if (target->first == NULL)
+        return due_ms;
+    return target->is_gone ? 0 : earlier(due_ms, expires_ms(hints, target->first));
+}
+
 static void send_again(struct hints_target *target, struct hint *hint)
 {
     clear_slot(target, hint);
@@ -226,14 +255,12 @@ static void on_ack(struct hints *hints, const struct hint_ack *ack, uint64_t now
                    struct hints_effects *effects)
 {
     struct hints_target *target = ack->from == NODE_NONE ? NULL : find_target(hints, ack->from);
-    struct hint_delivery_slot *slot = NULL;
+    unsigned slot = ack->number % HINTS_WINDOW;
 
-    for (unsigned i = 0; target != NULL && i < HINTS_WINDOW; i++)
-        if (target->sent[i].hint != NULL && target->sent[i].number == ack->number)
-            slot = &target->sent[i];
-    if (slot == NULL)
+    if (target == NULL || (target->slots >> slot & 1) == 0 ||
+        target->sent[slot].number != ack->number)
         return; /* a repeat, or too late */
-    struct hint *hint = slot->hint;
+    struct hint *hint = target->sent[slot].hint;
     switch (ack->result) {
     case HINT_STORED: target->pause_ms = hints->options.retry_ms;
 #ifndef RING_BREAK_HINT_STALE_ACK
@@ -243,9 +270,12 @@ static void on_ack(struct hints *hints, const struct hint_ack *ack, uint64_t now
         }
 #endif
         release(hints, hint, HINTS_DELIVERED, effects);
+        if (target->slots == 0)
+            target->due_ms = due_ms(hints, target);
         return;
     case HINT_REFUSED:
         send_again(target, hint);
+        target->due_ms = due_ms(hints, target);
         if (now_ms < target->resume_at_ms)
             return; /* one of several that were on the way */
         target->resume_at_ms = now_ms + target->pause_ms;
@@ -260,13 +290,12 @@ static void on_ack(struct hints *hints, const struct hint_ack *ack, uint64_t now
     }
 }
 
-static void on_unreachable(struct hints_target *target)
+static void on_unreachable(const struct hints *hints, struct hints_target *target)
 {
     target->is_reachable = false;
-    for (unsigned i = 0; i < HINTS_WINDOW; i++)
-        if (target->sent[i].hint != NULL)
-            send_again(target, target->sent[i].hint);
-    assert(target->sent_count == 0);
+    while (target->slots != 0)
+        send_again(target, target->sent[__builtin_ctz(target->slots)].hint);
+    target->due_ms = due_ms(hints, target);
 }
 
 static void on_membership(struct hints *hints, const struct hints_event *event)
@@ -280,19 +309,12 @@ static void on_membership(struct hints *hints, const struct hints_event *event)
         target->is_gone = false;
         target->resume_at_ms = event->now_ms;
     } else if (target != NULL) {
-        on_unreachable(target);
-        target->is_gone = target->is_gone || event->type == HINTS_GONE;
+        on_unreachable(hints, target);
+        if (event->type == HINTS_GONE) {
+            target->is_gone = true;
+            target->due_ms = 0;
+        }
     }
-}
-
-/* From when on the hint is too old to be delivered. */
-static uint64_t expires_ms(const struct hints *hints, const struct hint *hint)
-{
-#ifdef RING_BREAK_HINT_LIFETIME
-    (void)hints, (void)hint;
-    return UINT64_MAX;
-#endif
-    return hint->made_ms + hints->options.lifetime_ms;
 }
 
 /* What no answer came for, and what is too old. */
@@ -301,15 +323,16 @@ static void look_after(struct hints *hints, struct hints_target *target, uint64_
 {
     uint64_t expired = target->expired;
 
-    for (unsigned i = 0; target->sent_count > 0 && i < HINTS_WINDOW; i++) {
-        struct hint *hint = target->sent[i].hint;
-        if (hint != NULL && (now_ms >= target->sent[i].sent_ms + hints->options.retry_ms ||
-                             now_ms >= expires_ms(hints, hint)))
-            send_again(target, hint);
+    for (uint32_t left = target->slots; left != 0; left &= left - 1) {
+        struct hint_delivery_slot *slot = &target->sent[__builtin_ctz(left)];
+        if (now_ms >= slot->sent_ms + hints->options.retry_ms ||
+            now_ms >= expires_ms(hints, slot->hint))
+            send_again(target, slot->hint);
     }
     while (target->first != NULL && can_release(effects) &&
            (target->is_gone || now_ms >= expires_ms(hints, target->first)))
         release(hints, target->first, target->is_gone ? HINTS_UNOWNED : HINTS_EXPIRED, effects);
+    target->due_ms = due_ms(hints, target);
     if (target->expired > expired)
         ring_trace_say(effects->trace, "%llu hints for %llu are too old -> dropped",
                        (unsigned long long)(target->expired - expired),
@@ -320,7 +343,7 @@ static void look_after(struct hints *hints, struct hints_target *target, uint64_
 static bool takes_hints(const struct hints_target *target)
 {
     return target->is_reachable && !target->is_gone && target->first != NULL &&
-           target->sent_count < HINTS_WINDOW;
+           target->slots != UINT32_MAX;
 }
 
 static bool can_deliver(const struct hints *hints, const struct hints_target *target,
@@ -334,18 +357,17 @@ static void deliver(struct hints *hints, struct hints_target *target, uint64_t n
                     struct hints_effects *effects)
 {
     struct hint *hint = target->first;
-    unsigned slot = 0;
+    unsigned slot = (unsigned)__builtin_ctz(~target->slots);
+    uint64_t number = hints->next_number++ * HINTS_WINDOW + slot;
 
-    while (target->sent[slot].hint != NULL)
-        slot++;
-    assert(slot < HINTS_WINDOW);
     dequeue(target, hint);
     hint->is_sent = true;
     hint->slot = (uint8_t)slot;
-    target->sent[slot] = (struct hint_delivery_slot){hint, hints->next_number++, now_ms};
-    target->sent_count++;
-    effects->delivers[effects->deliver_count++] =
-        (struct hints_deliver){hint, target->id, target->sent[slot].number};
+    assert(target->sent[slot].hint == NULL);
+    target->sent[slot] = (struct hint_delivery_slot){hint, number, now_ms};
+    target->slots |= 1u << slot;
+    target->due_ms = earlier(target->due_ms, now_ms + hints->options.retry_ms);
+    effects->delivers[effects->deliver_count++] = (struct hints_deliver){hint, target->id, number};
 #ifdef RING_BREAK_HINT_DROP_ON_SEND
     if (can_release(effects))
         release(hints, hint, HINTS_DELIVERED, effects);
@@ -382,37 +404,24 @@ void hints_step(struct hints *hints, const struct hints_event *event, struct hin
     case HINTS_ACK: on_ack(hints, event->ack, event->now_ms, effects); break;
     }
     for (unsigned i = 0; i < hints->target_room; i++)
-        if (hints->targets[i].count > 0)
+        if (hints->targets[i].count > 0 && event->now_ms >= hints->targets[i].due_ms)
             look_after(hints, &hints->targets[i], event->now_ms, effects);
     deliver_in_turn(hints, event->bucket, event->now_ms, effects);
     assert(hints->bytes_used <= hints->options.bytes_max);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t target_deadline_ms(const struct hints *hints, const struct hints_target *target,
+/* The deadline may be earlier than needed: what was due may have been acknowledged since. */
+static uint64_t target_deadline_ms(const struct hints_target *target,
                                    const struct token_bucket *bucket)
 {
-    uint64_t deadline_ms = UINT64_MAX;
+    uint64_t ready_ms = UINT64_MAX;
 
-    for (unsigned i = 0; target->sent_count > 0 && i < HINTS_WINDOW; i++)
-        if (target->sent[i].hint != NULL)
-            deadline_ms = earlier(deadline_ms, target->sent[i].sent_ms + hints->options.retry_ms);
-    if (target->first == NULL)
-        return deadline_ms;
-    if (target->is_gone)
-        return 0;
-    deadline_ms = earlier(deadline_ms, expires_ms(hints, target->first));
     if (takes_hints(target)) {
-        uint64_t ready_ms = token_bucket_ready_ms(bucket);
+        ready_ms = token_bucket_ready_ms(bucket);
         if (ready_ms < target->resume_at_ms)
             ready_ms = target->resume_at_ms;
-        deadline_ms = earlier(deadline_ms, ready_ms);
     }
-    return deadline_ms;
+    return earlier(target->due_ms, ready_ms);
 }
 
 uint64_t hints_deadline_ms(const struct hints *hints, const struct token_bucket *bucket)
@@ -421,8 +430,7 @@ uint64_t hints_deadline_ms(const struct hints *hints, const struct token_bucket 
 
     for (unsigned i = 0; i < hints->target_room; i++)
         if (hints->targets[i].count > 0)
-            deadline_ms =
-                earlier(deadline_ms, target_deadline_ms(hints, &hints->targets[i], bucket));
+            deadline_ms = earlier(deadline_ms, target_deadline_ms(&hints->targets[i], bucket));
     return deadline_ms;
 }
 
@@ -444,9 +452,8 @@ uint64_t hints_oldest_age_ms(const struct hints *hints, node_id id, uint64_t now
         return 0;
     if (target->first != NULL)
         made_ms = earlier(made_ms, target->first->made_ms);
-    for (unsigned i = 0; target->sent_count > 0 && i < HINTS_WINDOW; i++)
-        if (target->sent[i].hint != NULL)
-            made_ms = earlier(made_ms, target->sent[i].hint->made_ms);
+    for (uint32_t left = target->slots; left != 0; left &= left - 1)
+        made_ms = earlier(made_ms, target->sent[__builtin_ctz(left)].hint->made_ms);
     return now_ms - made_ms;
 }
 

@@ -77,7 +77,8 @@ struct hints_target {
     uint64_t delivered, expired, unowned; /* since it was first seen */
     uint64_t resume_at_ms;                /* it refused: no deliveries before */
     uint32_t pause_ms;                    /* how long it is left alone if it refuses again */
-    unsigned sent_count;
+    uint32_t slots;                       /* of its window: a bit for each in use */
+    uint64_t due_ms;                      /* none is too old or too long on the way before */
     struct hint_delivery_slot sent[HINTS_WINDOW];
 };
 
@@ -168,8 +169,9 @@ struct hints_effects {
 };
 
 /* `targets` are the caller's memory and need no content; there must be one for every member that
- * is or was lately.  `first_number` comes after every number of this node's earlier lives (the time
- * of its start in microseconds does), so that late answers to those match nothing.  Borrows
+ * is or was lately.  `first_number` rises by more than the hints delivered from one life of this
+ * node to the next (the time of its start in microseconds does), so that late answers to an earlier
+ * one match nothing.  Borrows
  * `options`; NULL: the default ones. */
 void hints_init(struct hints *, const struct hints_options *options, struct hints_target *targets,
                 unsigned target_room, uint64_t first_number);
