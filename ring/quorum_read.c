@@ -188,8 +188,10 @@ static void look_at_merged(struct quorum_read *read)
         const struct sibling *sibling = &merged->siblings[i];
         if (sibling->reg.expires_ms != 0 && sibling->reg.expires_ms <= read->wall_ms)
             continue;
+#ifndef RING_BREAK_NO_REFILL
         if (sibling->kind == SIBLING_STUB)
             read->stubs++;
+#endif
         if (sibling->kind == SIBLING_VALUE)
             read->shows_value = true;
     }
@@ -394,9 +396,6 @@ static bool may_refill(const struct quorum_read *read, unsigned i)
 /* Fetches from one node after the other until no stub is left. */
 static void fetch_stubs(struct quorum_read *read, uint64_t now_ms, struct request_effects *effects)
 {
-#ifdef RING_BREAK_NO_REFILL
-    (void)read, (void)now_ms, (void)effects;
-#else
     unsigned from = read->route->count;
 
     if (read->stubs == 0)
@@ -410,15 +409,11 @@ static void fetch_stubs(struct quorum_read *read, uint64_t now_ms, struct reques
     }
     if (from < read->route->count)
         fetch(read, from, true, now_ms, effects);
-#endif
 }
 
 /* Whether a stub that `merged` has may yet be refilled. */
 static bool awaits_refill(const struct quorum_read *read)
 {
-#ifdef RING_BREAK_NO_REFILL
-    return (void)read, false;
-#else
     if (read->stubs == 0)
         return false;
     for (unsigned i = 0; i < read->route->count; i++)
@@ -426,7 +421,6 @@ static bool awaits_refill(const struct quorum_read *read)
             (read->route->nodes[i].is_owner && read->nodes[i].state == READ_NODE_ASKED))
             return true;
     return false;
-#endif
 }
 
 /* Deciding. */
