@@ -138,6 +138,14 @@ class Form(ServerCase):
             self.assertEqual(found[number + ":listen_addr"], "tcp:127.0.0.1:%d" % server.port)
             self.assertEqual(found[number + ":secs_since_last_cmd"], "0")
 
+    def test_conns_are_in_the_order_of_their_descriptors(self):
+        others = [self.server.connect() for _ in range(7)]
+        for other in others:
+            other.ask(b"mn\r\n", b"MN\r\n")
+        numbers = [int(name.split(":")[0]) for name in self.c.stats(b"conns")]
+        self.assertEqual(numbers, sorted(numbers))
+        self.assertGreater(len(set(numbers)), 7)
+
     def test_detail(self):
         self.c.ask(b"stats detail on\r\n", b"OK\r\n")
         self.c.ask(b"get p:a\r\nset p:a 0 0 1\r\n1\r\nget p:a p:b q:a\r\ndelete p:a\r\n",
