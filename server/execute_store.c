@@ -107,39 +107,41 @@ static struct item *make_item(struct execution *execution, const struct operatio
 
 /* The three ways in which a cas can end, and the one that I adds: an older version is stored, but
  * stays marked stale. */
-static enum outcome_status decide_cas(struct execution *execution,
-                                      const struct operation *operation, const struct item *old,
+static enum outcome_status decide_cas(const struct operation *operation, const struct item *old,
                                       bool *stays_stale)
 {
-    struct counters *counters = &execution->worker->counters;
     uint64_t old_cas;
 
-    if (old == NULL) {
-        counter_add(&counters->cas_misses, 1);
+    if (old == NULL)
         return OUTCOME_NOT_FOUND;
-    }
     old_cas = execution_cas(old);
-    if (settings.uses_cas && operation->cas_compare == old_cas) {
-        counter_add(&counters->cas_hits, 1);
+    if (!settings.uses_cas)
+        return OUTCOME_EXISTS;
+    if (operation->cas_compare == old_cas)
         return OUTCOME_OK;
-    }
-    if (settings.uses_cas && (operation->options & OPERATION_INVALIDATE) != 0 &&
-        operation->cas_compare != 0 && operation->cas_compare < old_cas) {
-        counter_add(&counters->cas_hits, 1);
-        *stays_stale = true;
-        return OUTCOME_OK;
-    }
-    counter_add(&counters->cas_badval, 1);
-    return OUTCOME_EXISTS;
+    *stays_stale = (operation->options & OPERATION_INVALIDATE) != 0 &&
+                   operation->cas_compare != 0 && operation->cas_compare < old_cas;
+    return *stays_stale ? OUTCOME_OK : OUTCOME_EXISTS;
 }
 
-static enum outcome_status decide_store(struct execution *execution,
-                                        const struct operation *operation,
+static void count_cas(struct execution *execution, enum outcome_status status)
+{
+    struct counters *counters = &execution->worker->counters;
+
+    if (status == OUTCOME_OK)
+        counter_add(&counters->cas_hits, 1);
+    else if (status == OUTCOME_NOT_FOUND)
+        counter_add(&counters->cas_misses, 1);
+    else
+        counter_add(&counters->cas_badval, 1);
+}
+
+static enum outcome_status decide_store(const struct operation *operation,
                                         const struct item *old, bool *stays_stale)
 {
     assert(!concatenates(operation)); /* see decide_append() */
     if (is_cas(operation))
-        return decide_cas(execution, operation, old, stays_stale);
+        return decide_cas(operation, old, stays_stale);
     switch ((enum store_mode)operation->mode) {
     case STORE_SET:
         return OUTCOME_OK;
@@ -163,37 +165,6 @@ static void answer_store(struct execution *execution, const struct operation *op
     execution_answer_head(execution, operation, outcome);
 }
 
-/* A stale store keeps the expiry and the marks of what it replaces: the item is made again with
- * that expiry.  Gives false, lock let go, when there is no memory. */
-static bool keep_stale(struct execution *execution, const struct operation *operation,
-                       struct stripe *stripe, struct item **item, struct item **old)
-{
-    struct rewrite rewrite = { 0 };
-    struct item_spec spec = spec_of_store(operation);
-    uint8_t marks;
-
-    for (;;) {
-        spec.expiry_ms = item_expiry_ms(*old);
-        marks = (uint8_t)(ITEM_STALE | ((*old)->bits & ITEM_WON));
-        if (rewrite_ready(execution, &rewrite, &spec, stripe))
-            break;
-        stripe = store_lock(execution->store, operation->hash);
-        *old = stripe_find(stripe, operation->hash, operation->key, execution->worker->now_ms);
-        if (*old == NULL || execution_cas(*old) <= operation->cas_compare) {
-            store_unlock(stripe);
-            rewrite_deinit(execution, &rewrite);
-            return false;
-        }
-    }
-    if (rewrite.failed)
-        return false;
-    memcpy(item_value(rewrite.item), item_value(*item), operation->value.size);
-    rewrite.item->bits |= marks;
-    item_discard(execution->store, *item);
-    *item = rewrite.item;
-    return true;
-}
-
 /* Whether the old item does not matter: it is replaced, whatever it is. */
 static bool is_unconditional(const struct operation *operation)
 {
@@ -202,51 +173,111 @@ static bool is_unconditional(const struct operation *operation)
     return operation->mode == STORE_SET && (operation->options & conditions) == 0;
 }
 
+/* What one store of a whole item works on while it goes round rewrite_ready(). */
+struct whole {
+    struct item *item; /* the new one, until it is stored */
+    struct stripe *stripe;
+    struct item *old;
+    struct rewrite rewrite;
+};
+
+/* A stale store keeps the expiry and the marks of what it replaces: the item is made again with
+ * that expiry.  False: the lock was let go, look again. */
+static bool keep_stale(struct execution *execution, const struct operation *operation,
+                       struct whole *whole)
+{
+    struct item_spec spec = spec_of_store(operation);
+    struct item *item;
+
+    spec.expiry_ms = item_expiry_ms(whole->old);
+    if (!rewrite_ready(execution, &whole->rewrite, &spec, whole->stripe))
+        return false;
+    item = whole->rewrite.item;
+    if (item == NULL)
+        return true;
+    memcpy(item_value(item), item_value(whole->item), operation->value.size);
+    item->bits = (uint8_t)(item->bits | ITEM_STALE | (whole->old->bits & ITEM_WON));
+    whole->rewrite.item = whole->item; /* to be freed with it */
+    whole->item = item;
+    return true;
+}
+
+/* Looks for the old item and decides, again if the lock had to be let go meanwhile: then the old
+ * one may have changed, or be gone.  The lock is held afterwards, unless the rewrite failed. */
+static enum outcome_status find_for_whole(struct execution *execution,
+                                          const struct operation *operation, struct whole *whole)
+{
+    const bool needs_old = !is_unconditional(operation) || watch_wants(WATCH_FETCHERS);
+    enum outcome_status status;
+    bool stays_stale;
+
+    do {
+        stays_stale = false;
+        whole->stripe = store_lock(execution->store, operation->hash);
+        whole->old = needs_old ? stripe_find(whole->stripe, operation->hash, operation->key,
+                                             execution->worker->now_ms)
+                               : NULL;
+        status = decide_store(operation, whole->old, &stays_stale);
+    } while (stays_stale && !keep_stale(execution, operation, whole));
+    if (whole->rewrite.failed)
+        return OUTCOME_NO_MEMORY;
+    if (is_cas(operation))
+        count_cas(execution, status);
+    execution_watch_lookup(execution, operation, whole->old);
+    return status;
+}
+
+/* Stores it.  Lock held. */
+static enum outcome_status put_whole(struct execution *execution,
+                                     const struct operation *operation, struct whole *whole,
+                                     struct outcome *outcome, unsigned char *context)
+{
+    const uint64_t now_ms = execution->worker->now_ms;
+    struct item *item = whole->item;
+
+    whole->item = NULL;
+    item->hlc = stripe_clock_next(whole->stripe, now_ms);
+    if (!stripe_put(whole->stripe, operation->hash, item))
+        return OUTCOME_NO_MEMORY;
+    outcome->cas = execution_cas(item);
+    if ((operation->options & OPERATION_WANTS_CONTEXT) != 0)
+        cells_fill_context(item, now_ms, outcome, context);
+    return OUTCOME_OK;
+}
+
+/* A use that is no fetch: of an item that `add` found there. */
+static void use_unfetched(struct stripe *stripe, struct item *item, uint64_t now_ms)
+{
+    const bool was_fetched = item->was_fetched;
+
+    stripe_use(stripe, item, now_ms);
+    item->was_fetched = was_fetched;
+}
+
 /* Takes `item`. */
 static void store_whole(struct execution *execution, const struct operation *operation,
                         struct item *item)
 {
-    uint64_t now_ms = execution->worker->now_ms;
-    struct stripe *stripe = store_lock(execution->store, operation->hash);
-    struct item *old = is_unconditional(operation) && !watch_wants(WATCH_FETCHERS)
-                           ? NULL
-                           : stripe_find(stripe, operation->hash, operation->key, now_ms);
-    struct outcome outcome = { 0 };
+    struct whole whole = { .item = item };
+    struct outcome outcome = {
+        .value = operation->value, /* its size is what may be answered */
+        .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
+    };
     unsigned char context[CONTEXT_BYTES_MAX];
-    bool stays_stale = false;
+    enum outcome_status status = find_for_whole(execution, operation, &whole);
 
-    execution_watch_lookup(execution, operation, old);
-    outcome.value = (struct slice){ item_value(item), operation->value.size };
-    outcome.key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0;
-    outcome.status = (uint8_t)decide_store(execution, operation, old, &stays_stale);
-    if (outcome.status == OUTCOME_OK && stays_stale &&
-        !keep_stale(execution, operation, stripe, &item, &old)) {
-        item_discard(execution->store, item);
-        outcome.status = OUTCOME_NO_MEMORY;
-        answer_store(execution, operation, &outcome);
-        return;
+    if (!whole.rewrite.failed) {
+        if (status == OUTCOME_OK)
+            status = put_whole(execution, operation, &whole, &outcome, context);
+        else if (whole.old != NULL && operation->mode == STORE_ADD)
+            use_unfetched(whole.stripe, whole.old, execution->worker->now_ms);
+        store_unlock(whole.stripe);
     }
-    if (outcome.status == OUTCOME_OK) {
-        item->hlc = stripe_clock_next(stripe, now_ms);
-        if (stripe_put(stripe, operation->hash, item)) {
-            outcome.cas = execution_cas(item);
-            if ((operation->options & OPERATION_WANTS_CONTEXT) != 0)
-                cells_fill_context(item, now_ms, &outcome, context);
-        } else {
-            outcome.status = OUTCOME_NO_MEMORY;
-        }
-        item = NULL;
-    } else if (old != NULL && operation->mode == STORE_ADD) {
-        /* A use that is no fetch. */
-        bool was_fetched = old->was_fetched;
-
-        stripe_use(stripe, old, now_ms);
-        old->was_fetched = was_fetched;
-    }
-    store_unlock(stripe);
+    outcome.status = (uint8_t)status;
     answer_store(execution, operation, &outcome);
-    if (item != NULL)
-        item_discard(execution->store, item);
+    rewrite_deinit(execution, &whole.rewrite);
+    if (whole.item != NULL)
+        item_discard(execution->store, whole.item);
 }
 
 /* The usual set of a key that is there: its value has the same size, so it goes where the old one

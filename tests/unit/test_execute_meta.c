@@ -3,6 +3,7 @@
 #include "tests/unit/conversation.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void flags_come_back_in_the_order_asked(void **state)
 {
@@ -69,6 +70,31 @@ static void an_older_cas_with_invalidate_is_stored_and_stays_stale(void **state)
              { "ms k 1 C900 I T5\r\nb\r\n", "HD\r\n" },
              { "mg k v t\r\n", "VA 1 t90 X W\r\nb\r\n" }, { "mg k v\r\n", "VA 1 Z X\r\nb\r\n" },
              { "ms k 1\r\nc\r\n", "HD\r\n" }, { "mg k v\r\n", "VA 1\r\nc\r\n" });
+}
+
+/* A store of a value that only two of fit into memory. */
+static const char *say_large(const char *head)
+{
+    enum { VALUE_BYTES = 25000000 };
+    const size_t head_bytes = strlen(head);
+    char *text = malloc(head_bytes + VALUE_BYTES + 3);
+    const char *answer;
+
+    memcpy(text, head, head_bytes);
+    memset(text + head_bytes, 'v', VALUE_BYTES);
+    memcpy(text + head_bytes + VALUE_BYTES, "\r\n", 3);
+    answer = say(text);
+    free(text);
+    return answer;
+}
+
+static void a_stale_store_whose_old_item_had_to_make_room_decides_again(void **state)
+{
+    (void)state;
+    settings.item_bytes_max = 32 << 20;
+    assert_string_equal(say_large("ms k 25000000 E1000\r\n"), "HD\r\n");
+    assert_string_equal(say_large("ms k 25000000 C900 I\r\n"), "NF\r\n");
+    says("mg k\r\n", "EN\r\n");
 }
 
 static void a_stale_item_has_one_winner(void **state)
@@ -178,6 +204,7 @@ int main(void)
         TEST(modes_of_ms_are_add_append_prepend_replace_set),
         TEST(a_cas_may_be_chosen_and_compared),
         TEST(an_older_cas_with_invalidate_is_stored_and_stays_stale),
+        TEST(a_stale_store_whose_old_item_had_to_make_room_decides_again),
         TEST(a_stale_item_has_one_winner),
         TEST(vivify_makes_an_empty_item_for_one_winner),
         TEST(recache_lets_one_win_when_little_time_is_left),
