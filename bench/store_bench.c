@@ -234,7 +234,7 @@ static void report_pattern(const char *name, uint64_t limit, uint64_t failed, do
 
     live_payload = 0;
     do
-        cursor = store_walk(store, cursor, clock_now_ms(), add_payload, NULL);
+        cursor = store_walk(store, hash_range_all, cursor, clock_now_ms(), add_payload, NULL);
     while (cursor != 0);
     store_stats(store, &stats);
     printf("%-34s payload %5.1f%%  RSS/-m %.3f  held/-m %.3f  %" PRIu64 " failed  %.0f ns\n", name,

@@ -1,5 +1,5 @@
-/* The hash that places a key: its top bits name the partition (and with it the lock stripe), the
- * low ones the bucket within the stripe.  XXH3, 64 bits, seed 0: a part of the wire format between
+/* The hash that places a key: its top bits name the partition (and with it the lock stripe), those
+ * below the bucket within the stripe.  XXH3, 64 bits, seed 0: a part of the wire format between
  * nodes, so it may never change. */
 #ifndef RING_KEY_HASH_H
 #define RING_KEY_HASH_H

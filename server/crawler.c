@@ -105,7 +105,7 @@ static bool write_piece(struct connection *connection, struct output *output, vo
     while (!dump->is_done && output->pending_bytes < PIECE_BYTES) {
         if (!dump->is_empty)
             dump->cursor =
-                store_walk(dump->store, dump->cursor, clock_now_ms(), write_item, dump);
+                store_walk(dump->store, hash_range_all, dump->cursor, clock_now_ms(), write_item, dump);
         dump->is_done = dump->cursor == 0;
     }
     if (!dump->is_done)

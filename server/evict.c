@@ -46,7 +46,7 @@ struct tidying {
 bool queue_item(struct stripe *stripe, uint64_t hash, struct item *item)
 {
     item->tidied = !stripe->tidy_round[item->in_main];
-    return queue_push(&stripe->queues[item->in_main], (uint32_t)hash);
+    return queue_push(&stripe->queues[item->in_main], index_bits(&stripe->index, hash));
 }
 
 /* Whether the entry is the first of this round that leads to its item. */

@@ -12,7 +12,7 @@ struct ghost_line {
     uint16_t fingerprint[LINE_GHOSTS]; /* 0: none */
 };
 
-static_assert(sizeof(struct ghost_line) == 64, "a line of ghosts is a cache line");
+static_assert(sizeof(struct ghost_line) == GHOST_LINE_BYTES, "a line of ghosts is a cache line");
 
 static struct ghost_line *line_at(const struct ghost *ghost, uint32_t line)
 {
@@ -23,17 +23,18 @@ static struct ghost_line *line_at(const struct ghost *ghost, uint32_t line)
                                              sizeof(struct ghost_line));
 }
 
-static struct ghost_line *line_of(const struct ghost *ghost, uint64_t hash)
+static struct ghost_line *line_of(const struct ghost *ghost, uint32_t bits)
 {
     const uint32_t count = atomic_load_explicit(&ghost->line_count, memory_order_relaxed);
 
-    return line_at(ghost, index_bucket_of((uint32_t)hash, count));
+    return line_at(ghost, index_bucket_of(bits, count));
 }
 
-/* From bits that choose neither line nor stripe. */
+/* From bits that choose neither line nor stripe: there are never so many stripes that hash_bits()
+ * would reach down here. */
 static uint16_t fingerprint_of(uint64_t hash)
 {
-    const uint16_t fingerprint = (uint16_t)(hash >> 32);
+    const uint16_t fingerprint = (uint16_t)hash;
 
     return fingerprint == 0 ? 1 : fingerprint;
 }
@@ -60,8 +61,14 @@ static bool commit_lines(struct ghost *ghost, uint32_t count)
 bool ghost_init(struct ghost *ghost, struct ghost_space *space, unsigned stripe)
 {
     assert(stripe < space->stripe_count);
+    assert(hash_bits_shift(space->stripe_count) >= 16);
 
-    *ghost = (struct ghost){.space = space, .stripe = stripe, .line_count = 1};
+    *ghost = (struct ghost){
+        .space = space,
+        .stripe = stripe,
+        .line_count = 1,
+        .bits_shift = hash_bits_shift(space->stripe_count),
+    };
     if (!commit_lines(ghost, 1))
         return false;
     memory_charge(space->memory, (int64_t)sizeof(struct ghost_line));
@@ -85,9 +92,23 @@ void ghost_grow(struct ghost *ghost, uint32_t line_count)
     }
 }
 
+void ghost_shrink(struct ghost *ghost, uint32_t line_count)
+{
+    uint32_t count = atomic_load_explicit(&ghost->line_count, memory_order_relaxed);
+
+    assert(line_count >= 1);
+    while (count > line_count) {
+        count--;
+        if (count % CHARGE_LINES == 1)
+            memory_charge(ghost->space->memory,
+                          -CHARGE_LINES * (int64_t)sizeof(struct ghost_line));
+    }
+    atomic_store_explicit(&ghost->line_count, count, memory_order_relaxed);
+}
+
 void ghost_add(struct ghost *ghost, uint64_t hash)
 {
-    struct ghost_line *line = line_of(ghost, hash);
+    struct ghost_line *line = line_of(ghost, hash_bits(hash, ghost->bits_shift));
 
     line->fingerprint[line->next] = fingerprint_of(hash);
     line->next = (uint16_t)((line->next + 1) % LINE_GHOSTS);
@@ -96,7 +117,7 @@ void ghost_add(struct ghost *ghost, uint64_t hash)
 
 bool ghost_take(struct ghost *ghost, uint64_t hash)
 {
-    struct ghost_line *line = line_of(ghost, hash);
+    struct ghost_line *line = line_of(ghost, hash_bits(hash, ghost->bits_shift));
     const uint16_t fingerprint = fingerprint_of(hash);
 
     for (unsigned i = 0; i < LINE_GHOSTS; i++)
@@ -107,7 +128,7 @@ bool ghost_take(struct ghost *ghost, uint64_t hash)
     return false;
 }
 
-void ghost_prefetch(const struct ghost *ghost, uint32_t hash_low)
+void ghost_prefetch(const struct ghost *ghost, uint32_t bits)
 {
-    __builtin_prefetch(line_of(ghost, hash_low), 1);
+    __builtin_prefetch(line_of(ghost, bits), 1);
 }

@@ -11,6 +11,8 @@
 
 #include "server/memory.h"
 
+#define GHOST_LINE_BYTES 64
+
 struct ghost_space {
     struct range range;
     struct memory *memory;
@@ -22,6 +24,7 @@ struct ghost {
     struct ghost_space *space;
     unsigned stripe;
     _Atomic uint32_t line_count;
+    uint32_t bits_shift; /* never changes: see hash_bits() */
 };
 
 bool ghost_space_init(struct ghost_space *, struct memory *, unsigned stripe_count,
@@ -34,13 +37,16 @@ bool ghost_init(struct ghost *, struct ghost_space *, unsigned stripe);
 /* Adds lines until there are `line_count`; when memory ends, fewer. */
 void ghost_grow(struct ghost *, uint32_t line_count);
 
+/* Forgets the ghosts in all but the first `line_count` lines. */
+void ghost_shrink(struct ghost *, uint32_t line_count);
+
 /* Notes that an item of that hash was evicted. */
 void ghost_add(struct ghost *, uint64_t hash);
 
 /* Whether it was, lately; the ghost is gone then. */
 bool ghost_take(struct ghost *, uint64_t hash);
 
-/* Fetches the line of a hash, of which the low half is enough. */
-void ghost_prefetch(const struct ghost *, uint32_t hash_low);
+/* Fetches the line of a hash with these bits (server/index.h). */
+void ghost_prefetch(const struct ghost *, uint32_t bits);
 
 #endif

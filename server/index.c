@@ -12,6 +12,8 @@
 /* Items per bucket from which on the index grows.  Measured: at 9.5 of 12 it takes 8.1 bytes per
  * item, and one look-up in twelve needs a second line. */
 #define LOAD_TENTHS 95u
+/* It shrinks when it has so many times the buckets that its items need. */
+#define SHRINK_BELOW 4u
 
 /* Buckets are counted as memory in lumps, ahead of their use. */
 #define CHARGE_BUCKETS 64
@@ -27,12 +29,12 @@ struct bucket {
     _Atomic memory_handle handle[BUCKET_SLOTS];
 };
 
-static_assert(sizeof(struct bucket) == 64, "a bucket is a cache line");
+static_assert(sizeof(struct bucket) == INDEX_BUCKET_BYTES, "a bucket is a cache line");
 static_assert(sizeof(struct bucket) == MEMORY_OVERFLOW_BYTES, "overflow buckets are buckets");
 
-static uint8_t tag_of(uint32_t hash_low)
+static uint8_t tag_of(uint32_t bits)
 {
-    const uint8_t tag = (uint8_t)(hash_low >> 24);
+    const uint8_t tag = (uint8_t)(bits >> 24);
 
     return tag == 0 ? 1 : tag;
 }
@@ -46,9 +48,9 @@ static struct bucket *bucket_at(const struct index *index, uint32_t bucket)
                                          sizeof(struct bucket));
 }
 
-static struct bucket *bucket_of(const struct index *index, uint32_t hash_low)
+static struct bucket *bucket_of(const struct index *index, uint32_t bits)
 {
-    return bucket_at(index, index_bucket_of(hash_low, index_bucket_count(index)));
+    return bucket_at(index, index_bucket_of(bits, index_bucket_count(index)));
 }
 
 static struct bucket *overflow_of(const struct index *index, const struct bucket *bucket)
@@ -103,6 +105,8 @@ static unsigned bucket_used(const struct bucket *bucket)
 bool index_space_init(struct index_space *space, struct memory *memory, unsigned stripe_count,
                       uint64_t reserved_bytes)
 {
+    assert((stripe_count & (stripe_count - 1)) == 0);
+
     space->memory = memory;
     space->stripe_count = stripe_count;
     return range_init(&space->range, reserved_bytes, true);
@@ -127,7 +131,13 @@ bool index_init(struct index *index, struct index_space *space, unsigned stripe,
     assert(bucket_count >= 1);
     assert(stripe < space->stripe_count);
 
-    *index = (struct index){.space = space, .stripe = stripe, .bucket_count = bucket_count};
+    *index = (struct index){
+        .space = space,
+        .stripe = stripe,
+        .bucket_count = bucket_count,
+        .bits_shift = hash_bits_shift(space->stripe_count),
+        .bucket_count_min = bucket_count,
+    };
     if (!commit_buckets(index, bucket_count))
         return false;
     memory_charge(space->memory, ((int64_t)bucket_count / CHARGE_BUCKETS + 1) * CHARGE_BYTES);
@@ -137,10 +147,11 @@ bool index_init(struct index *index, struct index_space *space, unsigned stripe,
 struct item *index_find(const struct index *index, uint64_t hash, struct slice key,
                         struct index_place *place)
 {
-    const uint8_t tag = tag_of((uint32_t)hash);
+    const uint32_t bits = index_bits(index, hash);
+    const uint8_t tag = tag_of(bits);
     struct bucket *before = NULL;
 
-    for (struct bucket *bucket = bucket_of(index, (uint32_t)hash); bucket != NULL;
+    for (struct bucket *bucket = bucket_of(index, bits); bucket != NULL;
          before = bucket, bucket = overflow_of(index, bucket))
         for (unsigned match = bucket_match(bucket, tag); match != 0; match &= match - 1) {
             const unsigned slot = (unsigned)__builtin_ctz(match);
@@ -153,13 +164,13 @@ struct item *index_find(const struct index *index, uint64_t hash, struct slice k
     return NULL;
 }
 
-struct item *index_find_queued(const struct index *index, uint32_t hash_low, bool in_main,
+struct item *index_find_queued(const struct index *index, uint32_t bits, bool in_main,
                                uint64_t *hash, struct index_place *place)
 {
-    const uint8_t tag = tag_of(hash_low);
+    const uint8_t tag = tag_of(bits);
     struct bucket *before = NULL;
 
-    for (struct bucket *bucket = bucket_of(index, hash_low); bucket != NULL;
+    for (struct bucket *bucket = bucket_of(index, bits); bucket != NULL;
          before = bucket, bucket = overflow_of(index, bucket))
         for (unsigned match = bucket_match(bucket, tag); match != 0; match &= match - 1) {
             const unsigned slot = (unsigned)__builtin_ctz(match);
@@ -167,7 +178,7 @@ struct item *index_find_queued(const struct index *index, uint32_t hash_low, boo
             if (item->in_main != in_main)
                 continue;
             *hash = key_hash(item_key(item));
-            if ((uint32_t)*hash == hash_low) {
+            if (index_bits(index, *hash) == bits) {
                 *place = (struct index_place){bucket, before, slot};
                 return item;
             }
@@ -175,24 +186,16 @@ struct item *index_find_queued(const struct index *index, uint32_t hash_low, boo
     return NULL;
 }
 
-bool index_may_have(const struct index *index, uint32_t hash_low)
-{
-    for (struct bucket *bucket = bucket_of(index, hash_low); bucket != NULL;
-         bucket = overflow_of(index, bucket))
-        if (bucket_match(bucket, tag_of(hash_low)) != 0)
-            return true;
-    return false;
-}
-
 bool index_find_handle(const struct index *index, uint64_t hash, memory_handle handle,
                        struct index_place *place)
 {
+    const uint32_t bits = index_bits(index, hash);
+    const uint8_t tag = tag_of(bits);
     struct bucket *before = NULL;
 
-    for (struct bucket *bucket = bucket_of(index, (uint32_t)hash); bucket != NULL;
+    for (struct bucket *bucket = bucket_of(index, bits); bucket != NULL;
          before = bucket, bucket = overflow_of(index, bucket))
-        for (unsigned match = bucket_match(bucket, tag_of((uint32_t)hash)); match != 0;
-             match &= match - 1) {
+        for (unsigned match = bucket_match(bucket, tag); match != 0; match &= match - 1) {
             const unsigned slot = (unsigned)__builtin_ctz(match);
             if (handle_in(bucket, slot) == handle) {
                 *place = (struct index_place){bucket, before, slot};
@@ -230,7 +233,9 @@ static bool chain_add(struct index *index, struct bucket *bucket, uint8_t tag,
 
 bool index_insert(struct index *index, uint64_t hash, struct item *item)
 {
-    if (!chain_add(index, bucket_of(index, (uint32_t)hash), tag_of((uint32_t)hash),
+    const uint32_t bits = index_bits(index, hash);
+
+    if (!chain_add(index, bucket_of(index, bits), tag_of(bits),
                    memory_handle_of(index->space->memory, item)))
         return false;
     index->item_count++;
@@ -253,28 +258,42 @@ static void overflow_free(struct index *index, struct bucket *before, struct buc
     index->overflow_count--;
 }
 
+/* The last bucket of the chain from `place->bucket` on, and its last slot in use. */
+static struct index_place chain_end(const struct index *index, struct index_place place)
+{
+    struct bucket *next;
+
+    while ((next = overflow_of(index, place.bucket)) != NULL) {
+        place.before = place.bucket;
+        place.bucket = next;
+    }
+    place.slot = bucket_used(place.bucket) - 1;
+    return place;
+}
+
+/* Frees the last slot in use of a chain, and its bucket if that is an overflow one. */
+static void chain_drop(struct index *index, struct index_place end)
+{
+    slot_set(end.bucket, end.slot, 0, 0);
+    if (end.slot == 0 && end.before != NULL)
+        overflow_free(index, end.before, end.bucket);
+}
+
 void index_remove(struct index *index, struct index_place place)
 {
-    struct bucket *last = place.bucket, *before = place.before, *next;
-    unsigned slot;
+    const struct index_place end = chain_end(index, place);
 
     assert(handle_in(place.bucket, place.slot) != 0);
-    while ((next = overflow_of(index, last)) != NULL) {
-        before = last;
-        last = next;
-    }
-    slot = bucket_used(last) - 1;
     slot_set(place.bucket, place.slot,
-             atomic_load_explicit(&last->tag[slot], memory_order_relaxed), handle_in(last, slot));
-    slot_set(last, slot, 0, 0);
-    if (slot == 0 && before != NULL)
-        overflow_free(index, before, last);
+             atomic_load_explicit(&end.bucket->tag[end.slot], memory_order_relaxed),
+             handle_in(end.bucket, end.slot));
+    chain_drop(index, end);
     assert(index->item_count >= 1);
     index->item_count--;
 }
 
-unsigned index_bucket_items(const struct index *index, uint32_t number, struct item **items,
-                            unsigned room)
+unsigned index_bucket_items(const struct index *index, uint32_t number, unsigned skipped,
+                            struct item **items, unsigned room)
 {
     unsigned count = 0;
 
@@ -284,8 +303,8 @@ unsigned index_bucket_items(const struct index *index, uint32_t number, struct i
             struct item *item = item_in(index, bucket, slot);
             if (item == NULL)
                 return count;
-            if (count < room) {
-                items[count] = item;
+            if (count >= skipped && count - skipped < room) {
+                items[count - skipped] = item;
                 __builtin_prefetch(item);
             }
             count++;
@@ -293,10 +312,39 @@ unsigned index_bucket_items(const struct index *index, uint32_t number, struct i
     return count;
 }
 
-void index_prefetch_bucket(const struct index *index, uint32_t bucket)
+static uint32_t reverse_bits(uint32_t bits)
 {
-    if (bucket < index_bucket_count(index))
-        __builtin_prefetch(bucket_at(index, bucket));
+    bits = (bits & 0x0f0f0f0f) << 4 | (bits >> 4 & 0x0f0f0f0f);
+    bits = (bits & 0x33333333) << 2 | (bits >> 2 & 0x33333333);
+    bits = (bits & 0x55555555) << 1 | (bits >> 1 & 0x55555555);
+    return __builtin_bswap32(bits);
+}
+
+struct index_span index_span_at(const struct index *index, uint32_t position)
+{
+    const uint32_t count = index_bucket_count(index);
+    const uint32_t bucket = index_bucket_of(reverse_bits(position), count);
+    const unsigned level = 31 - (unsigned)__builtin_clz(count);
+    const uint32_t split_into = (bucket & ((1u << level) - 1)) + (1u << level);
+    struct index_span span = {.bucket = bucket, .level = level + (split_into < count)};
+    const uint64_t positions = (uint64_t)1 << (32 - span.level);
+
+    span.first = position & (uint32_t)~(positions - 1);
+    span.end = span.first + positions;
+    assert(span.first <= position);
+    assert(span.end > position);
+    return span;
+}
+
+uint32_t index_position_of(const struct index *index, uint64_t hash)
+{
+    return reverse_bits(index_bits(index, hash));
+}
+
+void index_prefetch_span(const struct index *index, uint64_t position)
+{
+    if (position <= UINT32_MAX)
+        __builtin_prefetch(bucket_of(index, reverse_bits((uint32_t)position)));
 }
 
 /* Empties a chain; its overflow buckets are freed. */
@@ -322,17 +370,17 @@ static bool split_one(struct index *index)
     const uint32_t mask = UINT32_MAX >> __builtin_clz(count);
     const uint32_t number = count & (mask >> 1); /* of the bucket that gives to bucket `count` */
     struct item *items[SPLIT_ROOM];
-    const unsigned moved = index_bucket_items(index, number, items, SPLIT_ROOM);
+    const unsigned moved = index_bucket_items(index, number, 0, items, SPLIT_ROOM);
 
     if (moved > SPLIT_ROOM || count == UINT32_MAX || !commit_buckets(index, count + 1))
         return false;
     chain_clear(index, bucket_at(index, number));
     atomic_store_explicit(&index->bucket_count, count + 1, memory_order_relaxed);
     for (unsigned i = 0; i < moved; i++) {
-        const uint32_t hash_low = (uint32_t)key_hash(item_key(items[i]));
-        const bool is_added = chain_add(index, bucket_of(index, hash_low), tag_of(hash_low),
+        const uint32_t bits = index_bits(index, key_hash(item_key(items[i])));
+        const bool is_added = chain_add(index, bucket_of(index, bits), tag_of(bits),
                                         memory_handle_of(index->space->memory, items[i]));
-        assert(index_bucket_of(hash_low, count) == number); /* 1 */
+        assert(index_bucket_of(bits, count) == number); /* 1 */
         assert(is_added); /* the overflow buckets just freed are there again */
     }
     if ((count + 1) % CHARGE_BUCKETS == 0)
@@ -355,17 +403,55 @@ bool index_grow(struct index *index)
     return has_grown;
 }
 
-void index_prefetch(const struct index *index, uint64_t hash)
+/* Puts the items of the last bucket where they belong with one bucket less.  False when there is no
+ * memory for an overflow bucket. */
+static bool merge_one(struct index *index)
 {
-    __builtin_prefetch(bucket_of(index, (uint32_t)hash));
+    const uint32_t count = index_bucket_count(index) - 1;
+    const uint32_t mask = UINT32_MAX >> __builtin_clz(count);
+    struct bucket *last = bucket_at(index, count);
+    struct bucket *into = bucket_at(index, count & (mask >> 1));
+    struct item *items[SPLIT_ROOM];
+    const unsigned moved = index_bucket_items(index, count, 0, items, SPLIT_ROOM);
+    unsigned added = 0;
+
+    if (moved > SPLIT_ROOM)
+        return false;
+    while (added < moved &&
+           chain_add(index, into, tag_of(index_bits(index, key_hash(item_key(items[added])))),
+                     memory_handle_of(index->space->memory, items[added])))
+        added++;
+    if (added < moved) { /* as it was */
+        for (; added > 0; added--)
+            chain_drop(index, chain_end(index, (struct index_place){.bucket = into}));
+        return false;
+    }
+    chain_clear(index, last);
+    atomic_store_explicit(&index->bucket_count, count, memory_order_relaxed);
+    if ((count + 1) % CHARGE_BUCKETS == 0)
+        memory_charge(index->space->memory, -CHARGE_BYTES);
+    return true;
 }
 
-void index_prefetch_items(const struct index *index, uint64_t hash)
+bool index_shrink(struct index *index)
 {
-    const struct bucket *bucket = bucket_of(index, (uint32_t)hash);
+    const uint32_t count = index_bucket_count(index);
 
-    for (unsigned match = bucket_match(bucket, tag_of((uint32_t)hash)); match != 0;
-         match &= match - 1) {
+    return count > index->bucket_count_min &&
+           index->item_count * 10 * SHRINK_BELOW <= (uint64_t)count * LOAD_TENTHS &&
+           merge_one(index);
+}
+
+void index_prefetch(const struct index *index, uint32_t bits)
+{
+    __builtin_prefetch(bucket_of(index, bits));
+}
+
+void index_prefetch_items(const struct index *index, uint32_t bits)
+{
+    const struct bucket *bucket = bucket_of(index, bits);
+
+    for (unsigned match = bucket_match(bucket, tag_of(bits)); match != 0; match &= match - 1) {
         const memory_handle handle = handle_in(bucket, (unsigned)__builtin_ctz(match));
         const unsigned char *item = memory_pointer(index->space->memory, handle);
         __builtin_prefetch(item);

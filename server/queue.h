@@ -1,6 +1,6 @@
 /* An eviction queue: first in, first out, four bytes per item.
  *
- * An entry is the low half of the item's hash; the item itself knows nothing of the queue but which
+ * An entry is what the index goes by of the item's hash (index_bits()); the item itself knows nothing of the queue but which
  * one it is in.  Whoever takes an entry out looks the item up in the index.  An item that was
  * deleted leaves its entry behind, stale, until it comes out or queue_tidy() passes it.
  *

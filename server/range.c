@@ -50,7 +50,9 @@ bool range_commit(struct range *range, uint64_t end_bytes)
         return false;
     pthread_mutex_lock(&range->lock);
     committed = atomic_load_explicit(&range->committed_bytes, memory_order_relaxed);
-    if (end > committed) {
+    if (range->withdrawn_bytes != 0 && end > committed) {
+        end = 0;
+    } else if (end > committed) {
         if (mprotect(range->base + committed, end - committed, PROT_READ | PROT_WRITE) == 0)
             atomic_store_explicit(&range->committed_bytes, end, memory_order_release);
         else
@@ -58,4 +60,34 @@ bool range_commit(struct range *range, uint64_t end_bytes)
     }
     pthread_mutex_unlock(&range->lock);
     return end != 0;
+}
+
+bool range_withdraw(struct range *range, uint64_t end_bytes)
+{
+    const uint64_t end = round_up(end_bytes, HUGE_PAGE_BYTES);
+    bool is_less;
+
+    pthread_mutex_lock(&range->lock);
+    assert(range->withdrawn_bytes == 0);
+    is_less = end < atomic_load_explicit(&range->committed_bytes, memory_order_relaxed);
+    if (is_less)
+        range->withdrawn_bytes = atomic_exchange(&range->committed_bytes, end);
+    pthread_mutex_unlock(&range->lock);
+    return is_less;
+}
+
+void range_settle(struct range *range, bool gives_back)
+{
+    uint64_t end;
+
+    pthread_mutex_lock(&range->lock);
+    end = atomic_load_explicit(&range->committed_bytes, memory_order_relaxed);
+    assert(range->withdrawn_bytes > end);
+    if (gives_back)
+        (void)madvise(range->base + end, range->withdrawn_bytes - end, MADV_DONTNEED);
+    else
+        atomic_store_explicit(&range->committed_bytes, range->withdrawn_bytes,
+                              memory_order_release);
+    range->withdrawn_bytes = 0;
+    pthread_mutex_unlock(&range->lock);
 }

@@ -3,7 +3,8 @@
  * What lies in it never moves, and what was once committed stays readable for good, so that a
  * thread without the lock may look at it (or prefetch it) at any time.
  *
- * Threads: range_commit() from any; the rest while nobody else uses the range. */
+ * Threads: range_commit(), and by one at a time range_withdraw() and range_settle(), while others
+ * use the range; the rest while nobody does. */
 #ifndef SERVER_RANGE_H
 #define SERVER_RANGE_H
 
@@ -18,6 +19,7 @@ struct range {
     unsigned char *base;              /* [I] aligned to 2 MB */
     uint64_t reserved_bytes;          /* [I] */
     _Atomic uint64_t committed_bytes; /* [L] */
+    uint64_t withdrawn_bytes;         /* [L] what was committed before range_withdraw(), or 0 */
     void *mapping;                    /* [I] what was mapped, alignment included */
     uint64_t mapping_bytes;           /* [I] */
     pthread_mutex_t lock;
@@ -28,8 +30,19 @@ struct range {
 bool range_init(struct range *, uint64_t bytes, bool is_huge);
 void range_deinit(struct range *);
 
-/* Makes the first `end_bytes` usable.  Returns false when the reservation ends before, or the
- * system refuses. */
+/* Makes the first `end_bytes` usable.  Returns false when the reservation ends before, the system
+ * refuses, or just then memory is being given back. */
 bool range_commit(struct range *, uint64_t end_bytes);
+
+/* Giving back the memory behind `end_bytes`, which turned out too much.  In between the caller makes
+ * sure that nobody uses what was committed before: it takes, one after the other, each lock under
+ * which range_commit() may have said yes.  Whatever it finds, it settles. */
+
+/* Has range_commit() say no to more than `end_bytes`, rounded up.  False when there is nothing to
+ * give back, and nothing to settle then. */
+bool range_withdraw(struct range *, uint64_t end_bytes);
+/* Gives the memory back, its contents become zeros; or, without `gives_back`, lets all be as it
+ * was. */
+void range_settle(struct range *, bool gives_back);
 
 #endif

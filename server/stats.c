@@ -241,7 +241,7 @@ static void run_cachedump(struct execution *execution, const struct operation *o
         dump.is_full = class_id != PSEUDO_CLASS;
         do {
             if (!dump.is_full)
-                cursor = store_walk(execution->store, cursor, execution->worker->now_ms,
+                cursor = store_walk(execution->store, hash_range_all, cursor, execution->worker->now_ms,
                                     write_cached, &dump);
         } while (cursor != 0 && !dump.is_full);
         end_list(execution, operation);

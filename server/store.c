@@ -28,6 +28,8 @@ static unsigned stripe_count_for(unsigned threads)
 }
 
 static uint32_t buckets_for(const struct store_options *options, unsigned stripes)
+    while (count > STRIPES_MIN && options->limit_bytes / count < options->item_bytes_max)
+        count /= 2;
 {
     uint64_t items;
 
@@ -76,7 +78,7 @@ struct store *store_new(const struct store_options *options)
     store->options = *options;
     store->limit_bytes = options->limit_bytes;
     store->hunt_from_ms = UINT64_MAX;
-    store->stripe_count = stripe_count_for(options->threads);
+    store->stripe_count = stripe_count_for(options);
     store->stripe_shift = 64 - (unsigned)__builtin_ctz(store->stripe_count);
     store->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     store->memory = memory_new(options->limit_bytes);
@@ -140,12 +142,14 @@ void store_prefetch_index(struct store *store, uint64_t hash)
     const struct stripe *stripe = stripe_of(store, hash);
 
     __builtin_prefetch(stripe);
-    index_prefetch(&stripe->index, hash);
+    index_prefetch(&stripe->index, index_bits(&stripe->index, hash));
 }
 
 void store_prefetch_item(struct store *store, uint64_t hash)
 {
-    index_prefetch_items(&stripe_of(store, hash)->index, hash);
+    const struct index *index = &stripe_of(store, hash)->index;
+
+    index_prefetch_items(index, index_bits(index, hash));
 }
 
 struct stripe *store_lock(struct store *store, uint64_t hash)

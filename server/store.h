@@ -24,8 +24,8 @@ struct stripe;
 
 struct store_options {
     uint64_t limit_bytes;    /* -m */
-    uint64_t item_bytes_max; /* -I: key, value and header together */
-    unsigned threads;        /* how many will use it at once: chooses the number of stripes */
+    uint64_t item_bytes_max; /* -I: key, value and header together; with limit and threads it */
+    unsigned threads;        /* (how many will use it at once) chooses the number of stripes */
     bool evicts;             /* false (-M): item_new() fails at the limit */
     bool tracks_sizes;       /* -o track_sizes */
     unsigned hash_power;     /* -o hashpower: the index starts with room for 2^n items; 0: small */
@@ -103,11 +103,18 @@ void store_set_limit(struct store *, uint64_t limit_bytes);
  * by one thread only, regularly.  Returns how many milliseconds to wait before the next call. */
 unsigned store_sweep(struct store *, unsigned items, uint64_t now_ms);
 
-/* Walks all items, one piece at a time, in no order: calls `visit` for each living item of the
- * next few buckets, under the stripe's lock, and returns the cursor to go on from; 0 starts and
- * ends a walk.  Items that are there throughout are visited once; those stored, removed or moved
- * by a growing index meanwhile may be missed or seen twice. */
-uint64_t store_walk(struct store *, uint64_t cursor, uint64_t now_ms,
+/* Key hashes from `first` to `last`, both included: a partition of the ring, or everything. */
+struct hash_range {
+    uint64_t first, last;
+};
+extern const struct hash_range hash_range_all;
+
+/* Walks the items of a range, one piece at a time: calls `visit` for each living item of the next
+ * few buckets, under its stripe's lock, and returns the cursor to go on from; 0 starts and ends a
+ * walk.  Each item that is there throughout is visited exactly once, although the index may grow or
+ * shrink meanwhile; one that is stored or removed during the walk, at most once, unless it is both.
+ * A range that is a 256th of a stripe, or more, costs little beyond the items that it has. */
+uint64_t store_walk(struct store *, struct hash_range, uint64_t cursor, uint64_t now_ms,
                     void (*visit)(void *context, const struct item *), void *context);
 
 /* Counters for `stats`.  Each is a sum over the stripes, taken one lock at a time. */

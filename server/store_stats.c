@@ -1,42 +1,11 @@
-/* Looking at the whole store: counters, sizes, and a walk over all items. */
+/* Looking at the whole store: counters and sizes. */
 #include "server/clock.h"
 #include "server/stripe.h"
 #include <assert.h>
 #include <stdlib.h>
 
-#define WALK_BUCKETS 16
-#define WALK_ITEMS   64 /* of one chain */
-
 #define SIZE_STEP_BYTES 32
 #define SIZE_STEPS_MAX  (1u << 16) /* what is larger is counted with the last */
-
-uint64_t store_walk(struct store *store, uint64_t cursor, uint64_t now_ms,
-                    void (*visit)(void *context, const struct item *), void *context)
-{
-    const unsigned number = (unsigned)(cursor >> 32);
-    uint32_t bucket = (uint32_t)cursor;
-    struct stripe *stripe;
-    bool is_done;
-
-    assert(number < store->stripe_count);
-    stripe = &store->stripes[number];
-    lock_take(&stripe->lock);
-    for (unsigned i = 0; i < WALK_BUCKETS && bucket < index_bucket_count(&stripe->index);
-         i++, bucket++) {
-        struct item *items[WALK_ITEMS];
-        const unsigned count = index_bucket_items(&stripe->index, bucket, items, WALK_ITEMS);
-
-        index_prefetch_bucket(&stripe->index, bucket + 1);
-        for (unsigned item = 0; item < count && item < WALK_ITEMS; item++)
-            if (!stripe_is_dead(stripe, items[item], now_ms))
-                visit(context, items[item]);
-    }
-    is_done = bucket >= index_bucket_count(&stripe->index);
-    lock_release(&stripe->lock);
-    if (!is_done)
-        return (uint64_t)number << 32 | bucket;
-    return number + 1 < store->stripe_count ? (uint64_t)(number + 1) << 32 : 0;
-}
 
 static void add_counters(struct store_stats *stats, const struct stripe_counters *counters)
 {
@@ -142,7 +111,7 @@ void store_sizes(struct store *store, void (*visit)(void *context, uint64_t byte
     if (sizes == NULL)
         return;
     do
-        cursor = store_walk(store, cursor, clock_now_ms(), count_size, sizes);
+        cursor = store_walk(store, hash_range_all, cursor, clock_now_ms(), count_size, sizes);
     while (cursor != 0);
     for (uint64_t step = 0; step < SIZE_STEPS_MAX; step++)
         if (sizes->items[step] > 0)

@@ -1,5 +1,6 @@
 /* One stripe of the store, as the files that implement it see it: store.c (one key), evict.c (what
- * has to go), sweep.c (what is dead), compact.c (where things lie). */
+ * has to go), sweep.c (what is dead), compact.c (where things lie), shrink.c (an index that
+ * is too large), walk.c (all items). */
 #ifndef SERVER_STRIPE_H
 #define SERVER_STRIPE_H
 
@@ -21,12 +22,12 @@ struct stripe_counters {
     uint64_t ghost_hits, promoted;
 };
 
-/* Looking for dead items, bucket after bucket.  No living item of the stripe expires before
+/* Looking for dead items, bucket after bucket in the order of a walk.  No living item of the stripe expires before
  * `earliest_ms`; while now is before it there is nothing to find. */
 struct hunt {
     uint64_t earliest_ms;
     uint64_t next_earliest_ms; /* what `earliest_ms` becomes when this round is through */
-    uint32_t bucket;           /* the next to look at */
+    uint64_t position;         /* where in the index it goes on, see index_span_at() */
     uint32_t patience;         /* buckets an eviction may look through: less when little is found */
 };
 
@@ -112,6 +113,13 @@ void queue_entry_went_stale(struct stripe *);
 
 /* Puts an entry for the item into its queue.  Lock held. */
 bool queue_item(struct stripe *, uint64_t hash, struct item *);
+
+/* The lines of ghosts that go with an index of that size. */
+uint32_t ghost_lines_for(const struct index *);
+
+/* Makes indices that are mostly empty smaller by a few buckets, and gives back their memory once
+ * none is any more.  Returns whether there may be more to do.  By one thread; no lock held. */
+bool store_shrink_index(struct store *);
 
 /* Empties one sparse slab by moving its items.  Returns whether that freed its memory.  No lock
  * held. */

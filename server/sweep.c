@@ -84,7 +84,7 @@ static uint64_t hunt_bucket(struct stripe *stripe, uint32_t bucket, uint64_t now
                             uint64_t *dead, uint64_t *checked)
 {
     struct item *items[BUCKET_ITEMS];
-    unsigned count = index_bucket_items(&stripe->index, bucket, items, BUCKET_ITEMS);
+    unsigned count = index_bucket_items(&stripe->index, bucket, 0, items, BUCKET_ITEMS);
     uint64_t freed = 0;
 
     if (count > BUCKET_ITEMS)
@@ -108,15 +108,17 @@ uint64_t hunt_dead(struct stripe *stripe, unsigned buckets, uint64_t wanted, uin
     struct hunt *hunt = &stripe->hunt;
     uint64_t freed = 0, dead = 0;
 
-    if (hunt->bucket == 0) /* a new round: it will come to all that is there */
+    if (hunt->position == 0) /* a new round: it will come to all that is there */
         hunt->next_earliest_ms = UINT64_MAX;
     for (; buckets > 0 && freed < wanted; buckets--) {
-        if (hunt->bucket >= index_bucket_count(&stripe->index)) {
+        if (hunt->position > UINT32_MAX) {
             hunt_end_round(stripe);
             break;
         }
-        index_prefetch_bucket(&stripe->index, hunt->bucket + 2);
-        freed += hunt_bucket(stripe, hunt->bucket++, now_ms, &dead, checked);
+        const struct index_span span = index_span_at(&stripe->index, (uint32_t)hunt->position);
+        index_prefetch_span(&stripe->index, span.end);
+        freed += hunt_bucket(stripe, span.bucket, now_ms, &dead, checked);
+        hunt->position = span.end;
     }
     if (dead > 0)
         hunt->patience = hunt->patience < PATIENCE_MAX / 2 ? hunt->patience * 2 : PATIENCE_MAX;
@@ -213,6 +215,8 @@ static bool upkeep(struct store *store, uint64_t now_ms)
         return false;
     charge_process(store);
     if (!shrink(store, now_ms))
+        return true;
+    if (store_shrink_index(store))
         return true;
     pages_decay(&store->memory->pages);
     store->sweep_upkeep_ms = now_ms;

@@ -107,6 +107,11 @@ static void it_finds_just_what_was_put_in_while_it_grows(void **state)
     assert_int_equal(fixture->index.overflow_count, 0); /* no overflow bucket is left behind */
 }
 
+static uint32_t bits_of(const struct fixture *fixture, const struct item *item)
+{
+    return index_bits(&fixture->index, key_hash(item_key(item)));
+}
+
 static void each_item_lies_in_its_bucket_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -116,13 +121,13 @@ static void each_item_lies_in_its_bucket_once(void **state)
         add(fixture, number);
     for (uint32_t bucket = 0; bucket < index_bucket_count(&fixture->index); bucket++) {
         struct item *items[64];
-        const unsigned count = index_bucket_items(&fixture->index, bucket, items, 64);
+        const unsigned count = index_bucket_items(&fixture->index, bucket, 0, items, 64);
 
         assert_true(count <= 64);
         for (unsigned i = 0; i < count; i++)
-            assert_int_equal(index_bucket_of((uint32_t)key_hash(item_key(items[i])),
-                                             index_bucket_count(&fixture->index)),
-                             bucket);
+            assert_int_equal(
+                index_bucket_of(bits_of(fixture, items[i]), index_bucket_count(&fixture->index)),
+                bucket);
         seen += count;
     }
     assert_int_equal(seen, KEYS);
@@ -135,13 +140,14 @@ static void it_takes_less_than_nine_bytes_per_item(void **state)
 
     for (unsigned number = 0; number < KEYS; number++) {
         add(fixture, number);
-        bytes = (index_bucket_count(&fixture->index) + (uint64_t)fixture->index.overflow_count) * 64;
+        bytes =
+            (index_bucket_count(&fixture->index) + (uint64_t)fixture->index.overflow_count) * 64;
         if (number > 1000)
             assert_true(bytes < 9 * (uint64_t)(number + 1));
     }
 }
 
-static void an_item_is_found_by_the_low_half_of_its_hash_and_its_queue(void **state)
+static void an_item_is_found_by_its_bits_and_its_queue(void **state)
 {
     struct fixture *fixture = *state;
     struct index_place place;
@@ -154,12 +160,68 @@ static void an_item_is_found_by_the_low_half_of_its_hash_and_its_queue(void **st
     }
     for (unsigned number = 0; number < 1000; number++) {
         hash = key_hash(key_of(number, text));
-        assert_ptr_equal(
-            index_find_queued(&fixture->index, (uint32_t)hash, number & 1, &found, &place),
-            fixture->items[number]);
+        assert_ptr_equal(index_find_queued(&fixture->index, index_bits(&fixture->index, hash),
+                                           number & 1, &found, &place),
+                         fixture->items[number]);
         assert_int_equal(found, hash);
-        assert_null(
-            index_find_queued(&fixture->index, (uint32_t)hash, !(number & 1), &found, &place));
+        assert_null(index_find_queued(&fixture->index, index_bits(&fixture->index, hash),
+                                      !(number & 1), &found, &place));
+    }
+}
+
+static void it_shrinks_when_it_is_mostly_empty(void **state)
+{
+    struct fixture *fixture = *state;
+    const uint64_t charged = fixture->memory->charged_bytes;
+    uint32_t buckets;
+
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned number = 0; number < KEYS; number++)
+            add(fixture, number);
+        assert_false(index_shrink(&fixture->index));
+        buckets = index_bucket_count(&fixture->index);
+        for (unsigned number = 0; number < KEYS; number++) {
+            if (number % 16 != 0)
+                drop(fixture, number);
+            while (index_shrink(&fixture->index))
+                ;
+        }
+        assert_true(index_bucket_count(&fixture->index) < buckets / 3);
+        for (unsigned number = 0; number < KEYS; number++)
+            check(fixture, number);
+        for (unsigned number = 0; number < KEYS; number += 16)
+            drop(fixture, number);
+        while (index_shrink(&fixture->index))
+            ;
+        assert_int_equal(index_bucket_count(&fixture->index), 1);
+        assert_int_equal(fixture->index.overflow_count, 0);
+        assert_int_equal(fixture->memory->charged_bytes, charged);
+    }
+}
+
+/* Every position is in just one bucket, and those of a bucket lie together. */
+static void the_buckets_cover_all_positions_in_turn(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (unsigned number = 0; number < 3000; number++) {
+        uint64_t position = 0;
+        uint32_t buckets = 0;
+
+        add(fixture, number);
+        if (number % 100 != 0)
+            continue;
+        while (position <= UINT32_MAX) {
+            const struct index_span span = index_span_at(&fixture->index, (uint32_t)position);
+
+            assert_int_equal(span.first, position);
+            assert_int_equal(index_span_at(&fixture->index, (uint32_t)(span.end - 1)).bucket,
+                             span.bucket);
+            position = span.end;
+            buckets++;
+        }
+        assert_int_equal(position, (uint64_t)1 << 32);
+        assert_int_equal(buckets, index_bucket_count(&fixture->index));
     }
 }
 
@@ -191,8 +253,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(each_item_lies_in_its_bucket_once, setup, teardown),
         cmocka_unit_test_setup_teardown(it_takes_less_than_nine_bytes_per_item, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_item_is_found_by_the_low_half_of_its_hash_and_its_queue,
-                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(an_item_is_found_by_its_bits_and_its_queue, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(it_shrinks_when_it_is_mostly_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_buckets_cover_all_positions_in_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(an_item_can_be_exchanged_for_a_copy, setup, teardown),
     };
 

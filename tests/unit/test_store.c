@@ -1,5 +1,5 @@
 /* The store, from one thread: against a dictionary, and what goes first when memory is short. */
-#include "server/store.h"
+#include "server/stripe.h"
 #include "ring/key_hash.h"
 #include "server/clock.h"
 #include "tests/unit/random.h"
@@ -494,7 +494,7 @@ static void a_walk_visits_each_item_once(void **state)
     for (unsigned number = 0; number < COUNT; number++)
         set(store, number, 10, number % 5 == 0 ? NOW_MS + 10 : 0, NOW_MS);
     do
-        cursor = store_walk(store, cursor, NOW_MS + 10, mark_seen, seen);
+        cursor = store_walk(store, hash_range_all, cursor, NOW_MS + 10, mark_seen, seen);
     while (cursor != 0);
     for (unsigned number = 0; number < COUNT; number++)
         assert_int_equal(seen[number], number % 5 != 0);
@@ -535,6 +535,126 @@ static void a_lower_limit_is_reached_by_the_sweep(void **state)
     for (unsigned number = 0; number < 200000; number++)
         set(store, number, 150, 0, NOW_MS);
     store_set_limit(store, 12 * MB);
+/* Walks some of the way, has `change` called, and walks on. */
+static void walk_around(struct store *store, unsigned pieces, void (*change)(struct store *),
+                        unsigned char *seen)
+{
+    uint64_t cursor = 0;
+    unsigned walked = 0;
+
+    do {
+        if (walked++ == pieces)
+            change(store);
+        cursor = store_walk(store, hash_range_all, cursor, NOW_MS, mark_seen, seen);
+    } while (cursor != 0);
+    assert_true(walked > pieces); /* so it was changed */
+}
+
+enum { WALKED = 5000, OTHERS = 60000 };
+
+static void add_others(struct store *store)
+{
+    for (unsigned number = WALKED; number < WALKED + OTHERS; number++)
+        assert_true(set(store, number, 10, 0, NOW_MS));
+}
+
+static void remove_others(struct store *store)
+{
+    uint64_t now_ms = NOW_MS;
+
+    for (unsigned number = WALKED; number < WALKED + OTHERS; number++)
+        assert_true(delete(store, number, NOW_MS));
+    for (unsigned i = 0; i < 1000; i++)
+        now_ms += store_sweep(store, 1000, now_ms);
+}
+
+static void a_walk_visits_each_item_once_while_the_index_grows_and_shrinks(void **state)
+{
+    struct store *store = store_open(32 * MB, true);
+    unsigned char *seen = malloc(WALKED + OTHERS);
+
+    (void)state;
+    for (unsigned number = 0; number < WALKED; number++)
+        set(store, number, 10, 0, NOW_MS);
+    for (unsigned pieces = 0; pieces < 60; pieces += 8) {
+        const uint64_t buckets = stats_of(store).index_buckets;
+        uint64_t buckets_then;
+
+        memset(seen, 0, WALKED + OTHERS);
+        walk_around(store, pieces, add_others, seen);
+        buckets_then = stats_of(store).index_buckets;
+        assert_true(buckets_then > buckets);
+        for (unsigned number = 0; number < WALKED; number++)
+            assert_int_equal(seen[number], 1);
+
+        memset(seen, 0, WALKED + OTHERS);
+        walk_around(store, pieces * 6, remove_others, seen);
+        assert_true(stats_of(store).index_buckets < buckets_then / 2);
+        for (unsigned number = 0; number < WALKED; number++)
+            assert_int_equal(seen[number], 1);
+    }
+    free(seen);
+    store_close(store);
+}
+
+static void walks_of_all_partitions_find_each_item_once(void **state)
+{
+    enum { COUNT = 50000 };
+    struct store *store = store_open(32 * MB, true);
+    unsigned char *seen = calloc(COUNT, 1);
+
+    (void)state;
+    for (unsigned number = 0; number < COUNT; number++)
+        set(store, number, 10, 0, NOW_MS);
+    for (uint64_t partition = 0; partition < 1024; partition++) {
+        const struct hash_range range = {partition << 54, (partition << 54) + (1ull << 54) - 1};
+        uint64_t cursor = 0;
+
+        do
+            cursor = store_walk(store, range, cursor, NOW_MS, mark_seen, seen);
+        while (cursor != 0);
+        for (unsigned number = (unsigned)partition; number < COUNT; number += 1024) {
+            char text[24];
+            const uint64_t hash = key_hash(key_of(number, text));
+
+            assert_int_equal(seen[number], hash <= range.last);
+        }
+    }
+    for (unsigned number = 0; number < COUNT; number++)
+        assert_int_equal(seen[number], 1);
+    free(seen);
+    store_close(store);
+}
+
+static void an_index_that_was_large_gives_its_memory_back(void **state)
+{
+    struct store *store = store_open(256 * MB, true);
+    const struct range *range = &store->index_space.range;
+    uint64_t now_ms = NOW_MS + 10;
+    struct store_stats before, after;
+
+    (void)state;
+    for (unsigned number = 0; number < 1000000; number++)
+        set(store, number, 10, 0, NOW_MS);
+    before = stats_of(store);
+    assert_true(before.index_bytes > 7 * MB);
+    assert_true(range->committed_bytes > 7 * MB);
+    store_flush(store, NOW_MS + 1);
+    for (unsigned i = 0; i < 20000; i++)
+        now_ms += store_sweep(store, 1000, now_ms);
+    after = stats_of(store);
+    assert_int_equal(after.items, 0);
+    assert_true(after.index_bytes < 64 * 1024);
+    assert_true(range->committed_bytes <= 2 * MB);
+    assert_true(store->ghost_space.range.committed_bytes <= 2 * MB);
+    assert_true(after.resident_bytes < 4 * MB);
+    for (unsigned number = 0; number < 100000; number++)
+        set(store, number, 10, 0, now_ms);
+    for (unsigned number = 0; number < 100000; number++)
+        assert_int_equal(get(store, number, now_ms), 10);
+    store_close(store);
+}
+
     for (unsigned i = 0; i < 1000; i++)
         now_ms += store_sweep(store, 1000, now_ms);
     assert_true(stats_of(store).resident_bytes <= 12 * MB + 12 * MB / 50);
@@ -607,3 +727,6 @@ int main(void)
     clock_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+        cmocka_unit_test(a_walk_visits_each_item_once_while_the_index_grows_and_shrinks),
+        cmocka_unit_test(walks_of_all_partitions_find_each_item_once),
+        cmocka_unit_test(an_index_that_was_large_gives_its_memory_back),

@@ -121,7 +121,7 @@ static void *sweep(void *context)
     store_thread_init(store);
     for (unsigned round = 0; !is_over; round++) {
         store_sweep(store, 500, clock_now_ms());
-        cursor = store_walk(store, cursor, clock_now_ms(), ignore, NULL);
+        cursor = store_walk(store, hash_range_all, cursor, clock_now_ms(), ignore, NULL);
         if (round % 512 == 511)
             store_flush(store, clock_now_ms());
         if (round % 256 == 255)
