@@ -32,6 +32,12 @@
 /* Items that one call evicts before it lets others have the lock. */
 #define EVICTIONS_PER_LOCK 64
 
+/* What wants more than this part of an average stripe is large.  Where stripes hold few items,
+ * because all are large, each one's own order says little: what goes is the least recently used of
+ * them all. */
+#define LARGE_DIVISOR 8
+#define FEW_ITEMS     32
+
 /* Stripes that one call hunts for dead items in. */
 #define HUNTS_MAX 8
 
@@ -212,12 +218,17 @@ uint64_t stripe_make_room(struct stripe *stripe, uint64_t wanted, unsigned spare
     return freed;
 }
 
+static uint64_t average_bytes(const struct store *store)
+{
+    return pages_resident_bytes(&store->memory->pages) / store->stripe_count;
+}
+
 /* Which stripe to free memory in: the item's own, unless it has much less than others; then the
  * fullest of four. */
 static struct stripe *choose_victim(struct store *store, uint64_t hash)
 {
     struct stripe *own = &store->stripes[hash >> store->stripe_shift];
-    const uint64_t average = pages_resident_bytes(&store->memory->pages) / store->stripe_count;
+    const uint64_t average = average_bytes(store);
     uint64_t most = atomic_load_explicit(&own->bytes, memory_order_relaxed);
 
     if (most * 2 >= average)
@@ -233,6 +244,66 @@ static struct stripe *choose_victim(struct store *store, uint64_t hash)
         }
     }
     return own;
+}
+
+/* An item somewhere in the store, as it was when its stripe's lock was held. */
+struct candidate {
+    struct stripe *stripe; /* NULL: none was found */
+    uint64_t used_ms;      /* when it was stored or used last */
+    uint64_t hash;
+    memory_handle handle;
+};
+
+static uint64_t last_used_ms(const struct item *item)
+{
+    const uint64_t accessed_ms = clock_start_ms() + (uint64_t)item->accessed_s * 1000;
+    const uint64_t stored_ms = hlc_ms(item->hlc);
+
+    return accessed_ms > stored_ms ? accessed_ms : stored_ms;
+}
+
+/* Looks at all items of a stripe that has few. */
+static void look_for_older(struct stripe *stripe, struct candidate *oldest)
+{
+    struct item *items[FEW_ITEMS];
+
+    if (stripe->index.item_count > FEW_ITEMS)
+        return;
+    for (uint32_t bucket = 0; bucket < index_bucket_count(&stripe->index); bucket++) {
+        const unsigned count = index_bucket_items(&stripe->index, bucket, 0, items, FEW_ITEMS);
+
+        for (unsigned i = 0; i < count; i++)
+            if (oldest->stripe == NULL || last_used_ms(items[i]) < oldest->used_ms)
+                *oldest = (struct candidate){
+                    .stripe = stripe,
+                    .used_ms = last_used_ms(items[i]),
+                    .hash = key_hash(item_key(items[i])),
+                    .handle = memory_handle_of(stripe->store->memory, items[i]),
+                };
+    }
+}
+
+/* Evicts the least recently used of the items in stripes that have few.  Returns its bytes, or 0. */
+static uint64_t evict_oldest(struct store *store)
+{
+    struct candidate oldest = {.stripe = NULL};
+    struct index_place place;
+    uint64_t freed = 0;
+
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        lock_take(&store->stripes[i].lock);
+        look_for_older(&store->stripes[i], &oldest);
+        lock_release(&store->stripes[i].lock);
+    }
+    if (oldest.stripe == NULL)
+        return 0;
+    lock_take(&oldest.stripe->lock);
+    if (index_find_handle(&oldest.stripe->index, oldest.hash, oldest.handle, &place)) {
+        freed = evict(oldest.stripe, place, memory_pointer(store->memory, oldest.handle));
+        queue_entry_went_stale(oldest.stripe);
+    }
+    lock_release(&oldest.stripe->lock);
+    return freed;
 }
 
 /* A stripe that may hold dead items, or NULL: those of any stripe go before what lives in this. */
@@ -309,8 +380,11 @@ bool store_make_room(struct store *store, uint64_t hash, uint64_t wanted, uint64
         if (now_ms >= atomic_load_explicit(&overdue->hunt_from_ms, memory_order_relaxed))
             break; /* its patience ended, not its round: dead items are rare */
     }
-    /* Where values are so large that stripes hold one or two, the last item of a stripe is as
-     * likely its newest, or the one that is being written anew: such go when nothing else can. */
+    if (store->options.evicts && wanted > average_bytes(store) / LARGE_DIVISOR &&
+        evict_oldest(store) > 0)
+        return true;
+    /* A stripe's last item is as likely its newest, or the one that is being written anew: such go
+     * when nothing else can. */
     return make_room_in(choose_victim(store, hash), wanted, 1, now_ms) > 0 ||
            make_room_anywhere(store, hash, wanted, 1, now_ms) ||
            make_room_anywhere(store, hash, wanted, 0, now_ms) || store_compact(store);

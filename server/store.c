@@ -8,9 +8,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define STRIPES_MIN        64u
+/* Enough that threads rarely meet in one. */
+#define STRIPES_USUAL      64u
 #define STRIPES_MAX        1024u
 #define STRIPES_PER_THREAD 16u
+
+/* Fewer where a stripe could not hold even one of the largest items (-I). */
+#define STRIPES_MIN 2u
 
 /* One line of ghosts (31) for so many buckets (9.5 items each): about as many ghosts as items. */
 #define BUCKETS_PER_GHOST_LINE 4u
@@ -18,18 +22,18 @@
 /* What each new item frees besides while the limit is exceeded: more than an index grows by. */
 #define PAY_BACK_BYTES 1024u
 
-static unsigned stripe_count_for(unsigned threads)
+static unsigned stripe_count_for(const struct store_options *options)
 {
-    unsigned count = STRIPES_MIN;
+    unsigned count = STRIPES_USUAL;
 
-    while (count < STRIPES_MAX && count < threads * STRIPES_PER_THREAD)
+    while (count < STRIPES_MAX && count < options->threads * STRIPES_PER_THREAD)
         count *= 2;
+    while (count > STRIPES_MIN && options->limit_bytes / count < options->item_bytes_max)
+        count /= 2;
     return count;
 }
 
 static uint32_t buckets_for(const struct store_options *options, unsigned stripes)
-    while (count > STRIPES_MIN && options->limit_bytes / count < options->item_bytes_max)
-        count /= 2;
 {
     uint64_t items;
 
@@ -260,6 +264,13 @@ static void replace(struct stripe *stripe, struct index_place place, struct item
     release(stripe->store, old);
 }
 
+uint32_t ghost_lines_for(const struct index *index)
+{
+    const uint32_t lines = index_bucket_count(index) / BUCKETS_PER_GHOST_LINE;
+
+    return lines > 1 ? lines : 1;
+}
+
 static bool insert(struct stripe *stripe, uint64_t hash, struct item *item)
 {
     item->in_main = ghost_take(&stripe->ghost, hash);
@@ -271,7 +282,7 @@ static bool insert(struct stripe *stripe, uint64_t hash, struct item *item)
         goto fail;
     stripe_count(stripe, item, 1);
     if (index_grow(&stripe->index))
-        ghost_grow(&stripe->ghost, index_bucket_count(&stripe->index) / BUCKETS_PER_GHOST_LINE);
+        ghost_grow(&stripe->ghost, ghost_lines_for(&stripe->index));
     return true;
 
 fail: /* an entry without an item is stale, and harmless */

@@ -20,10 +20,10 @@ static struct slice key_of(unsigned number, char text[24])
     return (struct slice){(unsigned char *)text, (size_t)snprintf(text, 24, "key-%010u", number)};
 }
 
-static struct store *store_open(uint64_t limit_bytes, bool evicts)
+static struct store *store_open_for(uint64_t limit_bytes, uint64_t item_bytes_max, bool evicts)
 {
     const struct store_options options = {.limit_bytes = limit_bytes,
-                                          .item_bytes_max = limit_bytes,
+                                          .item_bytes_max = item_bytes_max,
                                           .threads = 1,
                                           .evicts = evicts};
     struct store *store = store_new(&options);
@@ -31,6 +31,11 @@ static struct store *store_open(uint64_t limit_bytes, bool evicts)
     assert_non_null(store);
     store_thread_init(store);
     return store;
+}
+
+static struct store *store_open(uint64_t limit_bytes, bool evicts)
+{
+    return store_open_for(limit_bytes, limit_bytes / 256, evicts);
 }
 
 static void store_close(struct store *store)
@@ -275,6 +280,34 @@ static void one_value_may_fill_nearly_all_of_it(void **state)
     store_close(store);
 }
 
+/* Stores values of that size for ever: those stored last are there, and memory is used. */
+static void fill_with_few(uint64_t limit_bytes, uint64_t item_bytes_max, uint64_t bytes)
+{
+    struct store *store = store_open_for(limit_bytes, item_bytes_max, true);
+    const unsigned last = (unsigned)(limit_bytes / bytes) * 3 / 4;
+    uint64_t now_ms = NOW_MS;
+
+    for (unsigned number = 0; number < 300; number++) {
+        assert_true(set(store, number, bytes, 0, ++now_ms));
+        for (unsigned back = 0; back < last && back <= number; back += 1 + number % 3)
+            assert_int_equal(get(store, number - back, now_ms), bytes);
+        if (number > 100)
+            assert_true(stats_of(store).bytes >= limit_bytes / 8 * 5);
+    }
+    assert_int_equal(stats_of(store).out_of_memory, 0);
+    store_close(store);
+}
+
+static void of_a_few_large_values_those_stored_last_are_there(void **state)
+{
+    (void)state;
+    fill_with_few(64 * MB, 16 * MB, 8 * MB);
+    fill_with_few(64 * MB, 16 * MB, 16 * MB - 200);
+    fill_with_few(64 * MB, MB, MB - 200);
+    fill_with_few(8 * MB, MB, MB - 200);
+    fill_with_few(8 * MB, 4 * MB, 5 * MB / 2);
+}
+
 static void without_eviction_a_full_store_refuses(void **state)
 {
     struct store *store = store_open(8 * MB, false);
@@ -502,39 +535,6 @@ static void a_walk_visits_each_item_once(void **state)
     store_close(store);
 }
 
-static void add_sizes(void *context, uint64_t bytes, uint64_t items)
-{
-    uint64_t *sums = context;
-
-    assert_int_equal(bytes % 32, 0);
-    sums[0] += items;
-    sums[1] += bytes * items;
-}
-
-static void sizes_count_every_item(void **state)
-{
-    struct store *store = store_open(32 * MB, true);
-    uint64_t sums[2] = {0};
-
-    (void)state;
-    for (unsigned number = 0; number < 1000; number++)
-        set(store, number, number, 0, clock_now_ms());
-    store_sizes(store, add_sizes, sums);
-    assert_int_equal(sums[0], 1000);
-    assert_true(sums[1] >= stats_of(store).bytes_requested);
-    assert_true(sums[1] < stats_of(store).bytes_requested + 32 * 1000);
-    store_close(store);
-}
-
-static void a_lower_limit_is_reached_by_the_sweep(void **state)
-{
-    struct store *store = store_open(32 * MB, true);
-    uint64_t now_ms = NOW_MS;
-
-    (void)state;
-    for (unsigned number = 0; number < 200000; number++)
-        set(store, number, 150, 0, NOW_MS);
-    store_set_limit(store, 12 * MB);
 /* Walks some of the way, has `change` called, and walks on. */
 static void walk_around(struct store *store, unsigned pieces, void (*change)(struct store *),
                         unsigned char *seen)
@@ -655,6 +655,39 @@ static void an_index_that_was_large_gives_its_memory_back(void **state)
     store_close(store);
 }
 
+static void add_sizes(void *context, uint64_t bytes, uint64_t items)
+{
+    uint64_t *sums = context;
+
+    assert_int_equal(bytes % 32, 0);
+    sums[0] += items;
+    sums[1] += bytes * items;
+}
+
+static void sizes_count_every_item(void **state)
+{
+    struct store *store = store_open(32 * MB, true);
+    uint64_t sums[2] = {0};
+
+    (void)state;
+    for (unsigned number = 0; number < 1000; number++)
+        set(store, number, number, 0, clock_now_ms());
+    store_sizes(store, add_sizes, sums);
+    assert_int_equal(sums[0], 1000);
+    assert_true(sums[1] >= stats_of(store).bytes_requested);
+    assert_true(sums[1] < stats_of(store).bytes_requested + 32 * 1000);
+    store_close(store);
+}
+
+static void a_lower_limit_is_reached_by_the_sweep(void **state)
+{
+    struct store *store = store_open(32 * MB, true);
+    uint64_t now_ms = NOW_MS;
+
+    (void)state;
+    for (unsigned number = 0; number < 200000; number++)
+        set(store, number, 150, 0, NOW_MS);
+    store_set_limit(store, 12 * MB);
     for (unsigned i = 0; i < 1000; i++)
         now_ms += store_sweep(store, 1000, now_ms);
     assert_true(stats_of(store).resident_bytes <= 12 * MB + 12 * MB / 50);
@@ -707,6 +740,7 @@ int main(void)
         cmocka_unit_test(the_process_stays_within_a_tenth_above_the_limit),
 #endif
         cmocka_unit_test(one_value_may_fill_nearly_all_of_it),
+        cmocka_unit_test(of_a_few_large_values_those_stored_last_are_there),
         cmocka_unit_test(without_eviction_a_full_store_refuses),
         cmocka_unit_test(without_eviction_expired_items_make_room),
         cmocka_unit_test(items_that_are_used_outlive_those_that_are_not),
@@ -719,6 +753,9 @@ int main(void)
         cmocka_unit_test(a_long_value_outlives_its_removal_while_it_is_sent),
         cmocka_unit_test(the_clock_of_a_stripe_never_repeats),
         cmocka_unit_test(a_walk_visits_each_item_once),
+        cmocka_unit_test(a_walk_visits_each_item_once_while_the_index_grows_and_shrinks),
+        cmocka_unit_test(walks_of_all_partitions_find_each_item_once),
+        cmocka_unit_test(an_index_that_was_large_gives_its_memory_back),
         cmocka_unit_test(sizes_count_every_item),
         cmocka_unit_test(a_lower_limit_is_reached_by_the_sweep),
         cmocka_unit_test(evictions_are_told),
@@ -727,6 +764,3 @@ int main(void)
     clock_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-        cmocka_unit_test(a_walk_visits_each_item_once_while_the_index_grows_and_shrinks),
-        cmocka_unit_test(walks_of_all_partitions_find_each_item_once),
-        cmocka_unit_test(an_index_that_was_large_gives_its_memory_back),
