@@ -4,6 +4,7 @@
 #include "server/clock.h"
 #include "server/log.h"
 #include "server/output.h"
+#include "server/policy.h"
 #include "server/prefix_stats.h"
 #include "server/settings.h"
 #include "server/watch.h"
@@ -427,10 +428,12 @@ static enum outcome_status decide_context_delete(struct execution *execution,
 static enum outcome_status run_context_write(struct execution *execution,
                                              const struct operation *operation,
                                              struct context_write *write,
-                                             const struct context *seen)
+                                             const struct context *client_seen)
 {
+    const bool keeps_siblings = policy_of(operation->key)->keeps_siblings;
     uint64_t now_ms = execution->worker->now_ms, hlc = 0;
     enum outcome_status status;
+    struct context seen;
 
     do {
         write->stripe = store_lock(execution->store, operation->hash);
@@ -438,10 +441,13 @@ static enum outcome_status run_context_write(struct execution *execution,
         write->found = write->old != NULL;
         load(&write->loaded, write->old, now_ms);
         drop_all_but_values(&write->loaded.cell);
+        context_copy(&seen, client_seen);
+        if (!keeps_siblings) /* the last write wins over all there is */
+            (void)context_join(&seen, &write->loaded.cell.context); /* there is room for both */
         if (operation->verb == VERB_STORE)
-            status = decide_context_store(execution, operation, write, seen, &hlc);
+            status = decide_context_store(execution, operation, write, &seen, &hlc);
         else
-            status = decide_context_delete(execution, write, seen, &hlc);
+            status = decide_context_delete(execution, write, &seen, &hlc);
     } while (status == OUTCOME_OK && !write->is_unchanged &&
              !put_cell(execution, operation, write->stripe, write->old, &write->loaded, hlc,
                        &write->rewrite, &write->stored));
@@ -472,7 +478,7 @@ static void end_context_write(struct execution *execution, const struct operatio
 void execute_context_store(struct execution *execution, struct operation *operation)
 {
     struct counters *counters = &execution->worker->counters;
-    struct context_write write = { .expiry_ms = clock_expiry_ms(operation->exptime) };
+    struct context_write write = { .expiry_ms = execution_expiry_ms(operation, operation->exptime) };
     struct outcome outcome = { .value = operation->value };
     struct context seen;
 

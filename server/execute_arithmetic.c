@@ -177,9 +177,9 @@ static bool change(struct execution *execution, const struct operation *operatio
 static uint64_t expiry_of(const struct operation *operation)
 {
     if ((operation->options & OPERATION_SET_EXPTIME) != 0)
-        return clock_expiry_ms(operation->exptime);
+        return execution_expiry_ms(operation, operation->exptime);
     if ((operation->options & OPERATION_VIVIFY) != 0)
-        return clock_expiry_ms(operation->vivify_exptime);
+        return execution_expiry_ms(operation, operation->vivify_exptime);
     return 0;
 }
 

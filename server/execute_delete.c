@@ -121,7 +121,7 @@ void execute_delete(struct execution *execution, struct operation *operation)
     if (atomic_load_explicit(&settings.detail_enabled, memory_order_relaxed))
         prefix_stats_count_delete(operation->key);
     if ((operation->options & OPERATION_SET_EXPTIME) != 0)
-        delete.expiry_ms = clock_expiry_ms(operation->exptime);
+        delete.expiry_ms = execution_expiry_ms(operation, operation->exptime);
     while (!is_done) {
         is_done = true;
         delete.stripe = store_lock(execution->store, operation->hash);
@@ -149,7 +149,7 @@ void execute_delete(struct execution *execution, struct operation *operation)
 void execute_touch(struct execution *execution, struct operation *operation)
 {
     uint64_t now_ms = execution->worker->now_ms;
-    uint64_t expiry_ms = clock_expiry_ms(operation->exptime);
+    uint64_t expiry_ms = execution_expiry_ms(operation, operation->exptime);
     struct counters *counters = &execution->worker->counters;
     struct outcome outcome = { 0 };
     struct rewrite rewrite = { 0 };

@@ -94,7 +94,7 @@ static bool vivify(struct execution *execution, const struct operation *operatio
 {
     struct item_spec spec = {
         .key = operation->key,
-        .expiry_ms = clock_expiry_ms(operation->vivify_exptime),
+        .expiry_ms = execution_expiry_ms(operation, operation->vivify_exptime),
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
         .explicit_cas = execution_new_cas(operation),
         .has_explicit_cas = execution_new_cas(operation) != 0,
@@ -211,7 +211,7 @@ static void execute_long_get(struct execution *execution, struct operation *oper
     unsigned char context[CONTEXT_BYTES_MAX];
 
     if ((operation->options & OPERATION_SET_EXPTIME) != 0)
-        get.expiry_ms = clock_expiry_ms(operation->exptime);
+        get.expiry_ms = execution_expiry_ms(operation, operation->exptime);
     find_for_long_get(execution, operation, &get);
     if (get.rewrite.failed && get.item != NULL) {
         execution_answer_status(execution, operation, OUTCOME_NO_MEMORY);

@@ -66,8 +66,8 @@ static uint64_t expiry_of(const struct operation *operation)
 {
     if (concatenates(operation))
         return (operation->options & OPERATION_VIVIFY) != 0
-                   ? clock_expiry_ms(operation->vivify_exptime) : 0;
-    return clock_expiry_ms(operation->exptime);
+                   ? execution_expiry_ms(operation, operation->vivify_exptime) : 0;
+    return execution_expiry_ms(operation, operation->exptime);
 }
 
 static struct item_spec spec_of_store(const struct operation *operation)

@@ -1,8 +1,10 @@
 #include "server/execution.h"
 #include "protocol/reply.h"
 #include "server/cells.h"
+#include "server/clock.h"
 #include "server/connection.h"
 #include "server/output.h"
+#include "server/policy.h"
 #include "server/settings.h"
 #include "server/watch.h"
 #include <assert.h>
@@ -201,4 +203,13 @@ void rewrite_deinit(struct execution *execution, struct rewrite *rewrite)
     if (rewrite->item != NULL)
         item_discard(execution->store, rewrite->item);
     rewrite->item = NULL;
+}
+
+uint64_t execution_expiry_ms(const struct operation *operation, int32_t exptime)
+{
+    const struct policy *policy = policy_of(operation->key);
+    uint64_t expiry_ms = clock_expiry_ms(exptime);
+
+    return policy->ttl_max_ms == 0 ? expiry_ms
+                                   : policy_expiry_ms(policy, expiry_ms, clock_now_ms());
 }

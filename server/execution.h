@@ -130,6 +130,10 @@ void execution_watch_lookup(struct execution *, const struct operation *, const 
  * new one.  Whether the flag `first` is there, and `second` does not stand before it. */
 bool execution_flag_is_first(const struct operation *, unsigned char first, unsigned char second);
 
+/* The expiry (ms since 1970; 0: never) for an `exptime` as clients say it, no later than the policy
+ * of the operation's key allows. */
+uint64_t execution_expiry_ms(const struct operation *, int32_t exptime);
+
 /* Whole seconds until `expiry_ms`, rounded up; -1: never. */
 int64_t execution_ttl_s(uint64_t expiry_ms, uint64_t now_ms);
 

@@ -8,10 +8,12 @@
 #include "server/auth_file.h"
 #include "server/cells.h"
 #include "server/clock.h"
+#include "server/config_file.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/maintenance.h"
 #include "server/options.h"
+#include "server/policy.h"
 #include "server/prefix_stats.h"
 #include "server/process.h"
 #include "server/sasl.h"
@@ -80,6 +82,8 @@ static void on_stop(struct ev_loop *loop, ev_signal *watcher, int events)
 static void on_reload(struct ev_loop *loop, ev_signal *watcher, int events)
 {
     (void)loop, (void)watcher, (void)events;
+    if (settings.config_file != NULL)
+        config_file_reload(settings.config_file);
     if (settings.auth_file != NULL && auth_file_load(settings.auth_file))
         log_info("logins reloaded from %s", settings.auth_file);
 #ifdef WITH_TLS
@@ -216,5 +220,7 @@ int main(int count, char **arguments)
         close_logins();
     }
     settings_deinit(&settings);
+    config_file_clear();
+    policies_clear();
     return code;
 }

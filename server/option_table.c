@@ -37,6 +37,8 @@ STORE(set_auth_file, auth_file, const char *, text)
 STORE(set_user, user, const char *, text)
 STORE(set_daemon, daemon, bool, number)
 STORE(set_pid_file, pid_file, const char *, text)
+STORE(set_config_file, config_file, const char *, text)
+STORE(set_checks_config, checks_config, bool, number)
 STORE(set_core_dumps, core_dumps, bool, number)
 STORE(set_lock_memory, lock_memory, bool, number)
 STORE(set_debug_commands, debug_commands, bool, number)
@@ -307,16 +309,22 @@ const struct option_row option_rows[] = {
       .help = "go to the background once we listen" },
     { 'P', "pidfile", "FILE", GROUP_PROCESS, OPTION_TEXT, .set = set_pid_file,
       .help = "file to write the process id to" },
+    { 0, "config", "FILE", GROUP_PROCESS, OPTION_TEXT, .set = set_config_file,
+      .is_command_line_only = true,
+      .help = "read options and policies from this file first; SIGHUP reads the policies again" },
+    { 0, "check-config", NULL, GROUP_PROCESS, FLAG(1), .set = set_checks_config,
+      .is_command_line_only = true,
+      .help = "say what is wrong with the options and the configuration file, and end" },
     { 'r', "enable-coredumps", NULL, GROUP_PROCESS, FLAG(1), .set = set_core_dumps,
       .help = "raise the limit for core files" },
     { 'k', "lock-memory", NULL, GROUP_PROCESS, FLAG(1), .set = set_lock_memory,
       .help = "keep all memory from being swapped out" },
     { 'v', "verbose", NULL, GROUP_PROCESS, FLAG(1), .set = more_verbose,
       .help = "log more; -vv also connections and commands" },
-    { 'h', "help", NULL, GROUP_PROCESS, FLAG(1), .help = "print this and end" },
-    { 'i', "license", NULL, GROUP_PROCESS, FLAG(1), .help = "print the licence and end" },
-    { 'V', "version", NULL, GROUP_PROCESS, FLAG(1), .help = "print the version and end" },
-    { 'o', "extended", "LIST", GROUP_PROCESS, OPTION_TEXT,
+    { 'h', "help", NULL, GROUP_PROCESS, FLAG(1), .is_command_line_only = true, .help = "print this and end" },
+    { 'i', "license", NULL, GROUP_PROCESS, FLAG(1), .is_command_line_only = true, .help = "print the licence and end" },
+    { 'V', "version", NULL, GROUP_PROCESS, FLAG(1), .is_command_line_only = true, .help = "print the version and end" },
+    { 'o', "extended", "LIST", GROUP_PROCESS, OPTION_TEXT, .is_command_line_only = true,
       .help = "suboptions, with commas between them: see below" },
 
     { 0, "max-siblings", "NUM", GROUP_BEYOND, NUMBER(1, 1000), .set = set_siblings_max,

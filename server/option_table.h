@@ -51,6 +51,7 @@ struct option_row {
     double min, max;      /* max 0: no bound but the kind's own */
     uint64_t unit;        /* of OPTION_BYTES */
     bool argument_is_optional;
+    bool is_command_line_only; /* no setting of the configuration file */
 };
 
 extern const struct option_row option_rows[];

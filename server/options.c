@@ -1,8 +1,8 @@
 #include "server/options.h"
+#include "server/config_file.h"
 #include "server/licence.h"
-#include "server/option_table.h"
+#include "server/option_value.h"
 #include <assert.h>
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -29,94 +29,6 @@ static bool refuse(struct parse *parse, int exit_code)
     return false;
 }
 
-/* --- values --- */
-
-static bool parse_integer(const char *text, int base, int64_t *number)
-{
-    char *end;
-
-    errno = 0;
-    *number = strtoll(text, &end, base);
-    return end != text && *end == '\0' && errno == 0;
-}
-
-static bool parse_bytes(const char *text, uint64_t unit, int64_t *number)
-{
-    static const char suffixes[] = "kmg";
-    char *end;
-
-    errno = 0;
-    *number = strtoll(text, &end, 10);
-    if (end == text || errno != 0 || *number < 0)
-        return false;
-    if (*end != '\0') {
-        const char *suffix = strchr(suffixes, *end | 0x20);
-        if (suffix == NULL || end[1] != '\0')
-            return false;
-        unit = 1024ull << (10 * (suffix - suffixes));
-    }
-    return !__builtin_mul_overflow(*number, (int64_t)unit, number);
-}
-
-static bool parse_real(const char *text, double *real)
-{
-    char *end;
-
-    *real = strtod(text, &end);
-    return end != text && *end == '\0' && *real == *real; /* no NaN */
-}
-
-/* Reads `text` as the row's kind asks. */
-static bool parse_value(const struct option_row *row, const char *text, struct option_value *value)
-{
-    *value = (struct option_value){ .text = text };
-    switch (row->kind) {
-    case OPTION_FLAG:
-        value->number = (int64_t)row->min;
-        return true;
-    case OPTION_NUMBER:
-    case OPTION_OCTAL:
-        return parse_integer(text, row->kind == OPTION_OCTAL ? 8 : 10, &value->number) &&
-               (double)value->number >= row->min && (double)value->number <= row->max;
-    case OPTION_BYTES:
-        return parse_bytes(text, row->unit, &value->number) &&
-               (double)value->number <= row->max;
-    case OPTION_REAL:
-        return parse_real(text, &value->real) && value->real > row->min &&
-               value->real <= row->max;
-    case OPTION_TEXT:
-        return *text != '\0';
-    case OPTION_REFUSED:
-        break;
-    }
-    return false;
-}
-
-static void complain_of_value(FILE *errors, const struct option_row *row, const char *text)
-{
-    switch (row->kind) {
-    case OPTION_NUMBER:
-        fprintf(errors, "\"%s\" is not a number from %.0f to %.0f\n", text, row->min, row->max);
-        break;
-    case OPTION_OCTAL:
-        fprintf(errors, "\"%s\" is not an octal number up to %o\n", text, (unsigned)row->max);
-        break;
-    case OPTION_BYTES:
-        fprintf(errors, "\"%s\" is not a size; say a number, or one with k, m or g behind it\n",
-                text);
-        break;
-    case OPTION_REAL:
-        fprintf(errors, "\"%s\" is not a number greater than %g, up to %g\n", text, row->min,
-                row->max);
-        break;
-    case OPTION_TEXT:
-    case OPTION_FLAG:
-    case OPTION_REFUSED:
-        fprintf(errors, "the argument is empty\n");
-        break;
-    }
-}
-
 /* "-p, --port: " or "-o idle_timeout: " */
 static void name_option(FILE *errors, const struct option_row *row, bool is_suboption)
 {
@@ -134,38 +46,18 @@ static void name_option(FILE *errors, const struct option_row *row, bool is_subo
 static bool apply(struct parse *parse, const struct option_row *row, const char *text,
                   bool is_suboption)
 {
-    struct option_value value = { .text = text };
-    bool lacks_argument = text == NULL && row->kind != OPTION_FLAG;
+    char complaint[OPTION_COMPLAINT_BYTES];
 
-    if (lacks_argument && row->argument_is_optional) {
-        value.number = 0;
-    } else if (!parse_value(row, text, &value)) {
-        name_option(parse->errors, row, is_suboption);
-        complain_of_value(parse->errors, row, text);
-        return refuse(parse, EXIT_BAD_VALUE);
-    }
-    const char *complaint = row->set != NULL ? row->set(parse->settings, &value) : NULL;
-    if (complaint != NULL) {
-        name_option(parse->errors, row, is_suboption);
-        fprintf(parse->errors, "%s%s%s%s\n", text != NULL ? "\"" : "", text != NULL ? text : "",
-                text != NULL ? "\": " : "", complaint);
-        /* The two that memcached counts as wrong usage: -B, and what was not built in. */
-        bool is_usage = row->letter == 'B' || row->kind == OPTION_FLAG;
-        return refuse(parse, is_usage ? EX_USAGE : EXIT_BAD_VALUE);
-    }
-    return true;
+    if (option_store(parse->settings, row, text, complaint))
+        return true;
+    name_option(parse->errors, row, is_suboption);
+    fprintf(parse->errors, "%s\n", complaint);
+    /* The two that memcached counts as wrong usage: -B, and what was not built in. */
+    bool is_usage = row->letter == 'B' || row->kind == OPTION_FLAG;
+    return refuse(parse, is_usage ? EX_USAGE : EXIT_BAD_VALUE);
 }
 
 /* --- suboptions --- */
-
-static const struct option_row *find_suboption(const char *name)
-{
-    for (unsigned i = 0; i < suboption_row_count; i++) {
-        if (strcmp(suboption_rows[i].name, name) == 0)
-            return &suboption_rows[i];
-    }
-    return NULL;
-}
 
 /* `text` is NAME or NAME=VALUE.  It stays where it is for good: settings may point into it. */
 static bool apply_suboption(struct parse *parse, char *text)
@@ -174,7 +66,7 @@ static bool apply_suboption(struct parse *parse, char *text)
 
     if (value != NULL)
         *value++ = '\0';
-    const struct option_row *row = find_suboption(text);
+    const struct option_row *row = suboption_find(text);
     if (row == NULL || row->kind == OPTION_REFUSED) {
         fprintf(parse->errors, "Illegal suboption \"%s\"%s%s\n", text,
                 row != NULL ? ": " : "", row != NULL ? row->help : "");
@@ -390,15 +282,52 @@ static bool apply_option(struct parse *parse, int found)
     return row->letter == 'o' ? apply_suboptions(parse, text) : apply(parse, row, text, false);
 }
 
+static void start_options(char letters[2 * ROWS_MAX + 2], struct option names[ROWS_MAX + 1])
+{
+    describe_options(letters, names);
+    opterr = 0;
+    optind = 0; /* have the GNU library start anew */
+}
+
+/* The argument of --config, which is read before all other options, as they count more; NULL if
+ * there is none.  What is wrong with the options is found later. */
+static const char *find_config_file(int count, char **arguments)
+{
+    char letters[2 * ROWS_MAX + 2];
+    struct option names[ROWS_MAX + 1];
+    const char *path = NULL;
+    int found;
+
+    start_options(letters, names);
+    while ((found = getopt_long(count, arguments, letters, names, NULL)) != -1) {
+        if (found >= LONG_ONLY && strcmp(find_option(found)->name, "config") == 0)
+            path = optarg;
+    }
+    return path;
+}
+
+static bool apply_config_file(struct parse *parse, int count, char **arguments)
+{
+    const char *path = find_config_file(count, arguments);
+    struct policies policies;
+
+    if (path == NULL)
+        return true;
+    if (!config_file_read(parse->settings, &policies, path, parse->errors))
+        return refuse(parse, EX_CONFIG);
+    if (policies_replace(&policies))
+        return true;
+    fprintf(parse->errors, "%s: out of memory\n", path);
+    return refuse(parse, EX_OSERR);
+}
+
 static bool apply_command_line(struct parse *parse, int count, char **arguments)
 {
     char letters[2 * ROWS_MAX + 2];
     struct option names[ROWS_MAX + 1];
     int found;
 
-    describe_options(letters, names);
-    opterr = 0;
-    optind = 0; /* have the GNU library start anew */
+    start_options(letters, names);
     while ((found = getopt_long(count, arguments, letters, names, NULL)) != -1) {
         if (found == '?' || found == ':') {
             return complain_of_option(parse, arguments, found == ':');
@@ -535,10 +464,16 @@ bool options_parse(struct settings *s, int count, char **arguments, FILE *out, F
         check_sizes, check_lru, check_ports, check_logins, check_listen, check_tls,
     };
     struct parse parse = { .settings = s, .out = out, .errors = errors };
-    bool is_ok = apply_command_line(&parse, count, arguments);
+    bool is_ok = apply_config_file(&parse, count, arguments) &&
+                 apply_command_line(&parse, count, arguments);
 
     for (unsigned i = 0; is_ok && i < sizeof checks / sizeof *checks; i++)
         is_ok = checks[i](&parse);
+    if (is_ok && s->checks_config) {
+        fprintf(out, "The options%s%s are fine.\n", s->config_file != NULL ? " and " : "",
+                s->config_file != NULL ? s->config_file : "");
+        is_ok = refuse(&parse, EXIT_SUCCESS);
+    }
     *exit_code = parse.exit_code;
     return is_ok;
 }

@@ -10,8 +10,9 @@
 
 /* Fills the settings, which settings_init() has prepared.  Strings in them point into `arguments`.
  * What the user asked to read (-h, -V, -i) goes to `out`, complaints and warnings to `errors`.
- * True: go on.  False: end with `*exit_code`, which is 0, 1 (a value is wrong) or 64 (they do not
- * go together). */
+ * True: go on.  False: end with `*exit_code`, which is 0, 1 (a value is wrong), 64 (they do not go
+ * together) or 78 (the configuration file of --config is wrong; its policies are in force
+ * otherwise). */
 bool options_parse(struct settings *, int count, char **arguments, FILE *out, FILE *errors,
                    int *exit_code);
 

@@ -47,6 +47,8 @@ struct settings {
     /* the process */
     bool daemon, core_dumps, lock_memory;
     const char *pid_file, *user;
+    const char *config_file;      /* --config */
+    bool checks_config;           /* --check-config: say what is wrong, and end */
     unsigned threads;
     _Atomic unsigned verbosity;   /* changed by `verbosity N` */
 

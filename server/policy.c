@@ -1,0 +1,73 @@
+#include "server/policy.h"
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The rows are sorted by falling length of their prefix: the first that fits is the longest.  An
+ * old set is kept for those who found a policy in it; there is one for each reload only. */
+struct policy_set {
+    struct policy_set *older;
+    unsigned count;
+    struct policy rows[];
+};
+
+static _Atomic(struct policy_set *) current;
+
+const struct policy policy_default = {.keeps_siblings = true};
+
+static int longer_first(const void *left, const void *right)
+{
+    const struct policy *a = left, *b = right;
+
+    return (int)b->prefix_bytes - (int)a->prefix_bytes;
+}
+
+bool policies_replace(const struct policies *policies)
+{
+    struct policy_set *older = atomic_load_explicit(&current, memory_order_relaxed);
+    struct policy_set *set = malloc(sizeof *set + policies->count * sizeof *set->rows);
+
+    if (set == NULL)
+        return false;
+    assert(policies->count <= POLICIES_MAX);
+    set->older = older;
+    set->count = policies->count;
+    memcpy(set->rows, policies->rows, policies->count * sizeof *set->rows);
+    qsort(set->rows, set->count, sizeof *set->rows, longer_first);
+    atomic_store_explicit(&current, set, memory_order_release);
+    return true;
+}
+
+void policies_clear(void)
+{
+    struct policy_set *set = atomic_exchange(&current, NULL);
+
+    while (set != NULL) {
+        struct policy_set *older = set->older;
+        free(set);
+        set = older;
+    }
+}
+
+const struct policy *policy_of(struct slice key)
+{
+    const struct policy_set *set = atomic_load_explicit(&current, memory_order_acquire);
+
+    for (unsigned i = 0; set != NULL && i < set->count; i++) {
+        const struct policy *policy = &set->rows[i];
+        if (key.size >= policy->prefix_bytes &&
+            memcmp(key.bytes, policy->prefix, policy->prefix_bytes) == 0)
+            return policy;
+    }
+    return &policy_default;
+}
+
+uint64_t policy_expiry_ms(const struct policy *policy, uint64_t expiry_ms, uint64_t now_ms)
+{
+    uint64_t latest_ms = now_ms + policy->ttl_max_ms;
+
+    if (policy->ttl_max_ms == 0 || (expiry_ms != 0 && expiry_ms <= latest_ms))
+        return expiry_ms;
+    return latest_ms;
+}
