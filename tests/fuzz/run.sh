@@ -22,7 +22,7 @@ mkdir -p "$build_directory/findings"
 cd "$build_directory"
 [ -e Makefile ] || "$source_directory/configure" --quiet CC=clang CFLAGS="-O1 -g" --enable-fuzz \
     --enable-sanitize=address,undefined --disable-tls --disable-sasl
-targets=(text meta binary table membership peer)
+targets=(text meta binary table membership peer resolver)
 make --quiet -j"$(nproc)" "${targets[@]/#/tests/fuzz/fuzz_}"
 
 status=0
