@@ -270,7 +270,9 @@ enum cell_put cell_put_again(struct cell *cell, const struct sibling *write, str
     assert(cell_find(cell, refused) != NULL);
     assert(write->dot.node == refused.node);
     context_clear(&seen);
+#ifndef CELL_BREAK_AGAIN
     context_add(&seen, (struct interval){refused.node, refused.hlc, refused.hlc});
+#endif
     return cell_put_context(cell, write, &seen);
 }
 
@@ -283,7 +285,11 @@ enum cell_put cell_put_last_write_wins(struct cell *cell, const struct sibling *
     if (!is_fresh(cell, dot))
         return CELL_PUT_COVERED;
     context_clear(&cell->context);
+#ifdef CELL_BREAK_EQUALTIME
+    context_add(&cell->context, (struct interval){NODE_ANY, 0, dot.hlc});
+#else
     context_add(&cell->context, (struct interval){NODE_ANY, 0, dot.hlc - 1});
+#endif
     context_add(&cell->context, (struct interval){dot.node, dot.hlc, dot.hlc});
     cell->sibling_count = 0;
     insert_sibling(cell, write);
@@ -309,6 +315,9 @@ static void merge_sibling(struct sibling *mine, const struct sibling *theirs)
     bool is_at_odds = theirs->kind != SIBLING_STUB && mine->kind != SIBLING_STUB &&
                       (theirs->kind > mine->kind ||
                        (theirs->kind == mine->kind && theirs->value_digest > mine->value_digest));
+#ifdef CELL_BREAK_NOREFILL
+    is_held_there_only = false;
+#endif
     if (is_held_there_only || is_at_odds)
         *mine = *theirs;
     mine->reg = reg;
@@ -381,7 +390,11 @@ unsigned cell_expire(struct cell *cell, uint64_t now_ms)
         struct sibling *sibling = &cell->siblings[i - 1];
         if (sibling->kind == SIBLING_VALUE && sibling->reg.expires_ms != 0 &&
             sibling->reg.expires_ms <= now_ms) {
+#ifdef CELL_BREAK_EXPIRECONTEXT
+            remove_sibling(cell, i - 1);
+#else
             cell_evict_sibling(cell, sibling);
+#endif
             expired++;
         }
     }
@@ -411,6 +424,9 @@ unsigned cell_flush(struct cell *cell, hlc_time floor)
     unsigned before = cell->sibling_count;
 
     assert(cell_is_sound(cell));
+#ifdef CELL_BREAK_FLOOR
+    floor |= ((hlc_time)1 << HLC_COUNT_BITS) - 1;
+#endif
     for (unsigned i = before; i > 0; i--)
         if (cell->siblings[i - 1].dot.hlc <= floor)
             remove_sibling(cell, i - 1);

@@ -173,6 +173,10 @@ static unsigned fold_intervals(struct interval *intervals, unsigned count, unsig
 {
     while (count > intervals_max) {
         unsigned i = place_to_drop(intervals, count);
+#ifdef CONTEXT_BREAK_FOLDJOIN
+        if (i + 1 < count && intervals[i + 1].node == intervals[i].node)
+            intervals[i + 1].first = intervals[i].first;
+#endif
         memmove(&intervals[i], &intervals[i + 1], (count - i - 1) * sizeof intervals[0]);
         count--;
     }
