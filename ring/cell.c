@@ -152,16 +152,13 @@ static void fold(struct cell *cell)
     assert(cell_is_sound(cell));
 }
 
-hlc_time cell_clock(const struct cell *cell, node_id node)
+hlc_time cell_clock(const struct cell *cell)
 {
-    hlc_time newest = context_last(&cell->context, node);
+    hlc_time newest = context_newest(&cell->context);
 
-    assert(node != NODE_ANY);
-    for (unsigned i = 0; i < cell->sibling_count; i++) {
-        struct dot dot = cell->siblings[i].dot;
-        if (dot.node == node && dot.hlc > newest)
-            newest = dot.hlc; /* its interval may have been dropped */
-    }
+    for (unsigned i = 0; i < cell->sibling_count; i++)
+        if (cell->siblings[i].dot.hlc > newest)
+            newest = cell->siblings[i].dot.hlc; /* its interval may have been dropped */
     return newest;
 }
 
@@ -171,12 +168,22 @@ bool cell_covers(const struct cell *cell, struct dot dot)
     return context_covers(&cell->context, dot);
 }
 
-/* Whether the dot comes after all that the cell knows of its node. */
-static bool is_fresh(const struct cell *cell, struct dot dot)
+/* Whether the dot comes after all that the cell and the author know of. */
+static bool is_fresh(const struct cell *cell, const struct context *seen, struct dot dot)
 {
     assert(dot_is_valid(dot));
-    return dot.hlc > cell_clock(cell, dot.node);
+#ifdef CELL_BREAK_TIME
+    const struct interval *own = context_newest_own(&cell->context, dot.node);
+    const struct interval *shown = context_newest_own(seen, dot.node);
+    return !cell_covers(cell, dot) && !context_covers(seen, dot) &&
+           (own == NULL || dot.hlc > own->last) && (shown == NULL || dot.hlc > shown->last);
+#else
+    return dot.hlc > cell_clock(cell) && dot.hlc > context_newest(seen);
+#endif
 }
+
+/* What was seen by whoever says nothing about it. */
+static const struct context nothing_seen;
 
 enum cell_put cell_put_blind(struct cell *cell, const struct sibling *write)
 {
@@ -184,7 +191,7 @@ enum cell_put cell_put_blind(struct cell *cell, const struct sibling *write)
 
     assert(cell_is_sound(cell));
     assert(write->kind != SIBLING_STUB);
-    if (!is_fresh(cell, dot))
+    if (!is_fresh(cell, &nothing_seen, dot))
         return CELL_PUT_COVERED;
     cell->intervals_dropped += context_add(&cell->context, (struct interval){dot.node, 0, dot.hlc});
     cell->sibling_count = 0;
@@ -251,7 +258,7 @@ enum cell_put cell_put_context(struct cell *cell, const struct sibling *write,
     assert(cell_is_sound(cell));
     assert(write->kind != SIBLING_STUB);
     assert(seen->count <= CONTEXT_CLIENT_MAX);
-    if (!is_fresh(cell, dot) || dot.hlc <= context_last(seen, dot.node))
+    if (!is_fresh(cell, seen, dot))
         return CELL_PUT_COVERED;
     struct interval own = own_interval(cell, dot);
     cell_remove_seen(cell, seen);
@@ -282,7 +289,7 @@ enum cell_put cell_put_last_write_wins(struct cell *cell, const struct sibling *
 
     assert(cell_is_sound(cell));
     assert(write->kind != SIBLING_STUB);
-    if (!is_fresh(cell, dot))
+    if (!is_fresh(cell, &nothing_seen, dot))
         return CELL_PUT_COVERED;
     context_clear(&cell->context);
 #ifdef CELL_BREAK_EQUALTIME

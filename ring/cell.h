@@ -81,8 +81,9 @@ struct cell {
 /* Whether a write was applied. */
 enum cell_put {
     CELL_PUT_DONE,
-    /* The dot does not come after all that the contexts say of its node (a slow clock): nothing
-     * was changed.  Merge cell_clock() into the stripe's clock and write under a fresh dot. */
+    /* The dot does not come after all that the cell and the client's context know of (a slow
+     * clock): nothing was changed.  Merge cell_clock() and context_newest() into the stripe's
+     * clock, within the drift, and write under a fresh dot. */
     CELL_PUT_COVERED
 };
 
@@ -139,8 +140,10 @@ enum cell_put cell_put_again(struct cell *, const struct sibling *write, struct 
 unsigned cell_siblings_after(const struct cell *, const struct sibling *write,
                              const struct context *seen);
 
-/* What a new dot of `node` must come after; 0 if nothing is known of that node. */
-hlc_time cell_clock(const struct cell *, node_id node);
+/* What a new dot must come after, whoever gives it: all that the cell knows of.  Were a write dated
+ * before one that it supersedes, a flush between the two would bring the older one back.  0 if the
+ * cell knows of nothing. */
+hlc_time cell_clock(const struct cell *);
 
 /* Whether a peer's new dot was seen already: then it is refused, with cell_clock(). */
 bool cell_covers(const struct cell *, struct dot);

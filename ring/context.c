@@ -93,17 +93,15 @@ bool context_covers(const struct context *context, struct dot dot)
     return false;
 }
 
-hlc_time context_last(const struct context *context, node_id node)
+hlc_time context_newest(const struct context *context)
 {
-    hlc_time last = 0;
+    hlc_time newest = 0;
 
-    assert(node != NODE_NONE);
-    for (unsigned i = 0; i < context->count; i++) {
-        const struct interval *interval = &context->intervals[i];
-        if ((interval->node == node || interval->node == NODE_ANY) && interval->last > last)
-            last = interval->last;
-    }
-    return last;
+    for (unsigned i = 0; i < context->count; i++)
+        if (context->intervals[i].last > newest)
+            newest = context->intervals[i].last;
+    assert(newest < HLC_END);
+    return newest;
 }
 
 const struct interval *context_newest_own(const struct context *context, node_id node)

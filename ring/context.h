@@ -81,9 +81,9 @@ bool context_equal(const struct context *, const struct context *);
 /* Whether the write named by the dot is part of what was seen. */
 bool context_covers(const struct context *, struct dot);
 
-/* The highest `last` of the intervals that speak for `node`, NODE_ANY's included; 0 if there is
- * none.  A new dot of that node must come after it. */
-hlc_time context_last(const struct context *, node_id node);
+/* The highest `last` of all intervals, 0 if there is none: whoever writes after having seen this
+ * has to give its write a later time. */
+hlc_time context_newest(const struct context *);
 
 /* The newest interval of just this node, not NODE_ANY's.  NULL if there is none. */
 const struct interval *context_newest_own(const struct context *, node_id node);

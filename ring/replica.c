@@ -130,7 +130,7 @@ struct replica_stored replica_store(struct cell *own, const struct store_request
     if (stored.reply.status != STORE_STORED)
         return stored;
     if (is_covered(own, request, now)) {
-        hlc_time clock = cell_clock(own, request->dot.node);
+        hlc_time clock = cell_clock(own);
         stored.reply.status = STORE_COVERED;
         stored.reply.clock = clock > now->flushed_up_to ? clock : now->flushed_up_to;
         return stored;

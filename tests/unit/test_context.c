@@ -179,18 +179,19 @@ static void folding_first_drops_what_any_node_s_interval_implies(void **state)
     assert_true(context_covers(&context, (struct dot){2, 35}));
 }
 
-static void the_newest_time_of_a_node_counts_any_node_s_intervals(void **state)
+static void the_newest_time_is_that_of_any_node(void **state)
 {
     struct context context;
 
     (void)state;
     context_clear(&context);
-    assert_int_equal(context_last(&context, 1), 0);
+    assert_int_equal(context_newest(&context), 0);
     context_add(&context, (struct interval){1, 1, 10});
     context_add(&context, (struct interval){1, 20, 22});
     context_add(&context, (struct interval){NODE_ANY, 0, 15});
-    assert_int_equal(context_last(&context, 1), 22);
-    assert_int_equal(context_last(&context, 2), 15);
+    assert_int_equal(context_newest(&context), 22);
+    context_add(&context, (struct interval){NODE_ANY, 0, 25});
+    assert_int_equal(context_newest(&context), 25);
     assert_int_equal(context_newest_own(&context, 1)->first, 20);
     assert_null(context_newest_own(&context, 2));
 }
@@ -403,7 +404,7 @@ int main(void)
         cmocka_unit_test(folding_never_claims_more_than_was_seen),
         cmocka_unit_test(folding_drops_the_oldest_intervals),
         cmocka_unit_test(folding_first_drops_what_any_node_s_interval_implies),
-        cmocka_unit_test(the_newest_time_of_a_node_counts_any_node_s_intervals),
+        cmocka_unit_test(the_newest_time_is_that_of_any_node),
         cmocka_unit_test(an_encoded_context_decodes_to_itself),
         cmocka_unit_test(every_cut_off_encoding_is_refused),
         cmocka_unit_test(what_is_no_sound_context_is_refused),

@@ -58,8 +58,6 @@ struct mutation {
 static const struct mutation mutations[] = {
     {"caught: a replica acknowledges what it covers", RULE_REFUSE_COVERED,
      VARIANT_LAST_WRITE_WINS | VARIANT_SKEW, PROMISE(ACKED_IS_HELD)},
-    {"caught: a write's dot comes before one that it supersedes", RULE_PASS_SEEN, VARIANT_SKEW,
-     PROMISE(TIME_FOLLOWS_CAUSE)},
     {"caught: the flush filter is not for what peers send", RULE_FILTER_MERGES, VARIANT_FLUSH,
      PROMISE(FLUSHED_IS_GONE)},
     {"caught: a flush raises no clock", RULE_RAISE_CLOCK, VARIANT_FLUSH | VARIANT_SKEW,

@@ -71,7 +71,6 @@ enum promise {
 enum rule {
     RULE_NONE,
     RULE_REFUSE_COVERED, /* a new dot that the replica covers is not acknowledged */
-    RULE_PASS_SEEN,      /* a write's dot comes after all that it supersedes */
     RULE_FILTER_MERGES,  /* the flush filter is for what peers send, too */
     RULE_RAISE_CLOCK,    /* whoever learns of a flush raises its clock to it */
     RULE_EXPIRE_MERGED,  /* a read looks at expiry after it merged */

@@ -27,23 +27,6 @@ static enum way draw_way(struct history *history)
     return random_chance(&history->random, 30) ? WAY_BLIND : WAY_CONTEXT;
 }
 
-/* The newest time in a cell and a context, whoever it is of. */
-static hlc_time newest_of(const struct cell *cell, const struct context *seen)
-{
-    hlc_time newest = 0;
-
-    for (unsigned i = 0; i < cell->context.count; i++)
-        if (cell->context.intervals[i].last > newest)
-            newest = cell->context.intervals[i].last;
-    for (unsigned i = 0; i < cell->sibling_count; i++)
-        if (cell->siblings[i].dot.hlc > newest)
-            newest = cell->siblings[i].dot.hlc;
-    for (unsigned i = 0; i < seen->count; i++)
-        if (seen->intervals[i].last > newest)
-            newest = seen->intervals[i].last;
-    return newest;
-}
-
 static enum cell_put put_once(struct cell *cell, enum way way, const struct sibling *sibling,
                               const struct session *session)
 {
@@ -101,18 +84,16 @@ static bool put_locally(struct history *history, unsigned node, enum way way, bo
     struct replica *replica = &history->replicas[node];
     struct writes before = truth_held(history, &replica->cell);
     struct writes knew = known_to_author(history, replica, way, session, &before);
-    hlc_time pass = newest_of(&replica->cell, &session->context);
-    struct sibling sibling;
+    enum cell_put result = CELL_PUT_COVERED;
 
-    if (history->broken_rule == RULE_PASS_SEEN)
-        pass = way == WAY_CONTEXT ? context_last(&session->context, replica->id) : 0;
-    if (cell_clock(&replica->cell, replica->id) > pass)
-        pass = cell_clock(&replica->cell, replica->id);
-    if (!replica_merge_clock(history, node, pass))
-        return false;
-    *dot = replica_next_dot(history, node);
-    sibling = make_sibling(history, node, *dot, is_delete);
-    enum cell_put result = put_once(&replica->cell, way, &sibling, session);
+    for (unsigned tries = 0; tries < 2 && result == CELL_PUT_COVERED; tries++) {
+        if (tries > 0 && (!replica_merge_clock(history, node, cell_clock(&replica->cell)) ||
+                          !replica_merge_clock(history, node, context_newest(&session->context))))
+            return false;
+        *dot = replica_next_dot(history, node);
+        struct sibling sibling = make_sibling(history, node, *dot, is_delete);
+        result = put_once(&replica->cell, way, &sibling, session);
+    }
     assert(result == CELL_PUT_DONE);
     if (way == WAY_CONTEXT) {
         for (unsigned write = 0; write < history->write_count; write++)
@@ -166,7 +147,7 @@ static bool replicate(struct history *history, unsigned node, struct dot dot,
             continue;
         const struct replica *replica = &history->replicas[peer];
         enum answer answer = replica_send(history, node, peer, true, dot);
-        hlc_time passed = cell_clock(&replica->cell, dot.node);
+        hlc_time passed = cell_clock(&replica->cell);
         if (answer == ANSWER_STORED && cell_find(&replica->cell, dot) == NULL)
             history->broken[PROMISE_ACKED_IS_HELD]++;
         if (answer != ANSWER_COVERED)

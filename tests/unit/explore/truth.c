@@ -158,6 +158,9 @@ void truth_judge_end(struct history *history)
             history->broken[PROMISE_SAME_CELL]++;
     }
     struct writes left = truth_held(history, first);
+    for (unsigned i = 0; i < first->sibling_count; i++)
+        if (history_has(history, VARIANT_REAP) && first->siblings[i].kind == SIBLING_TOMBSTONE)
+            writes_remove(&left, truth_write_of(history, first->siblings[i].dot)); /* no harm */
     /* What was dropped from a context may let an old version back in. */
     if (!is_folded && has_superseded(history, &left))
         history->broken[PROMISE_STAYS_SUPERSEDED]++;
