@@ -21,7 +21,8 @@
  *                    `cell` is empty it may be read straight into it
  *      merges_own    lock the stripe, merge `cell` into the own one
  *      applies       under the same lock: apply the command to the own cell with the cell_put
- *                    functions, under a fresh dot (CELL_PUT_COVERED: merge cell_clock(), again).
+ *                    functions, under a fresh dot (CELL_PUT_COVERED: merge cell_clock() and
+ *                    context_newest() of what the client has seen, again).
  *                    Copy the whole result into `cell`, then at once one of
  *                      COORDINATOR_APPLIED  with the dot
  *                      COORDINATOR_APPLIED  with dot.node NODE_NONE: only a register was written;

@@ -141,7 +141,7 @@ void replicas_write(struct replicas *replicas, struct replica *replica, uint64_t
 
     if (hlc_of_ms(replicas->now_ms + 1) > replica->clock)
         replica->clock = hlc_of_ms(replicas->now_ms + 1);
-    hlc_time known = cell_clock(&entry->cell, replica->id);
+    hlc_time known = cell_clock(&entry->cell);
     replica->clock = (replica->clock > known ? replica->clock : known) + 1;
     struct dot dot = {replica->id, replica->clock};
     struct sibling sibling =

@@ -229,9 +229,9 @@ static enum coordinator_event_type apply(struct operation *operation)
         return COORDINATOR_APPLIED;
     }
     while (!apply_put(node, operation))
-        assert_int_equal(hlc_clock_merge(&node->clock, cell_clock(&node->cell, node->id),
-                                         wall_of(node), HLC_MS_END / 2),
-                         HLC_MERGED);
+        assert_int_equal(
+            hlc_clock_merge(&node->clock, cell_clock(&node->cell), wall_of(node), HLC_MS_END / 2),
+            HLC_MERGED);
     cell_copy(&operation->cell, &node->cell);
     return COORDINATOR_APPLIED;
 }
