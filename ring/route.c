@@ -27,19 +27,18 @@ static void append_fallbacks(struct route *route, const struct ring_table *table
                              const struct peer_view *views)
 {
     struct ring_preference list;
-    node_id id;
 
     ring_preference_start(&list, table, route->partition);
     for (unsigned i = 0; i < route->copies; i++)
-        ring_preference_next(&list);
+        ring_preference_next_index(&list);
     for (unsigned left = table->member_count - route->copies; left > 0; left--) {
         if (route->count == ROUTE_MAX)
             return;
-        id = ring_preference_next(&list);
-        assert(id != NODE_NONE);
-        const struct peer_view *view = &views[ring_table_find_member(table, id)];
-        if (id == self || view->is_reachable)
-            append(route, id, view, false, id == self);
+        int index = ring_preference_next_index(&list);
+        assert(index >= 0);
+        bool is_self = table->members[index].id == self;
+        if (is_self || views[index].is_reachable)
+            append(route, table->members[index].id, &views[index], false, is_self);
     }
 }
 

@@ -197,7 +197,7 @@ static bool is_new(struct ring_preference *list, unsigned index)
     return true;
 }
 
-node_id ring_preference_next(struct ring_preference *list)
+int ring_preference_next_index(struct ring_preference *list)
 {
     const struct ring_table *table = list->table;
     unsigned partitions = ring_table_partitions(table);
@@ -215,9 +215,16 @@ node_id ring_preference_next(struct ring_preference *list)
             index = step - walk_end;
         }
         if (index != RING_NO_OWNER && is_new(list, index))
-            return table->members[index].id;
+            return (int)index;
     }
-    return NODE_NONE;
+    return -1;
+}
+
+node_id ring_preference_next(struct ring_preference *list)
+{
+    int index = ring_preference_next_index(list);
+
+    return index < 0 ? NODE_NONE : list->table->members[index].id;
 }
 
 /* Adds to `missing` those of `of` that are not in `from`, and returns how many they are. */

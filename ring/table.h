@@ -140,6 +140,9 @@ void ring_preference_start(struct ring_preference *, const struct ring_table *, 
 /* The next node, or NODE_NONE after the last. */
 node_id ring_preference_next(struct ring_preference *);
 
+/* The same by its index among the members; -1 after the last. */
+int ring_preference_next_index(struct ring_preference *);
+
 /* What became of one partition from one table to the next. */
 struct ring_change {
     unsigned partition;
