@@ -77,22 +77,34 @@ static unsigned find_peers(const struct aftercut_event *event, unsigned partitio
     return count;
 }
 
+/* Whether another owner of the partition is reachable, warm or not. */
+static bool is_reachable(const struct aftercut_event *event, unsigned partition)
+{
+    const struct ring_table *table = event->view->table;
+    const unsigned char *row = ring_table_row(table, partition);
+
+    for (unsigned i = 0; i < table->copies && row[i] != RING_NO_OWNER; i++)
+        if (table->members[row[i]].id != event->view->self && event->peers[row[i]].is_reachable)
+            return true;
+    return false;
+}
+
 /* Starts the batch again, with those who can be asked now. */
 static void begin_batch(struct aftercut_slot *slot, const struct aftercut_event *event)
 {
     node_id ids[RING_COPIES_MAX];
 
-    slot->state = AFTERCUT_TO_SCAN;
     slot->version = event->view->table->version;
     slot->peer_count = find_peers(event, slot->partition, slot->copies, ids);
     for (unsigned i = 0; i < slot->peer_count; i++)
         slot->peers[i] = (struct aftercut_peer){.id = ids[i]};
     slot->dot_count = 0;
     memset(slot->known, 0, sizeof slot->known);
+    slot->state = slot->peer_count > 0 ? AFTERCUT_TO_SCAN : AFTERCUT_WAITING;
 }
 
 /* Goes to a class of the partition, by its index among the forests; after the last one the
- * partition is cleared.  Where nobody can be asked, all is kept. */
+ * partition is cleared. */
 static void begin_class(struct aftercut *aftercut, struct aftercut_slot *slot, unsigned forest,
                         const struct aftercut_event *event, struct aftercut_effects *effects)
 {
@@ -103,7 +115,7 @@ static void begin_class(struct aftercut *aftercut, struct aftercut_slot *slot, u
         slot->copies = view->forests[forest].copies;
         slot->cursor = range_of(view->table, slot->partition).first;
         begin_batch(slot, event);
-        if (view->forests[forest].trees[slot->partition].cell_count > 0 && slot->peer_count > 0)
+        if (view->forests[forest].trees[slot->partition].cell_count > 0)
             return;
     }
     unsigned partition = slot->partition;
@@ -142,8 +154,6 @@ static void end_batch(struct aftercut *aftercut, struct aftercut_slot *slot,
     }
     slot->cursor = slot->reached + 1;
     begin_batch(slot, event);
-    if (slot->peer_count == 0)
-        begin_class(aftercut, slot, slot->forest + 1, event, effects);
 }
 
 static void on_scanned(struct aftercut *aftercut, const struct aftercut_event *event,
@@ -213,12 +223,12 @@ static void check_slot(struct aftercut *aftercut, struct aftercut_slot *slot,
     assert(slot->state != AFTERCUT_FREE);
     for (unsigned i = 0; is_same && i < count; i++)
         is_same = slot->peers[i].id == ids[i];
-    if (is_same)
-        return;
-    if (count == 0)
-        begin_class(aftercut, slot, slot->forest + 1, event, effects);
-    else
+    if (!is_reachable(event, slot->partition))
+        slot->state = AFTERCUT_FREE;
+    else if (!is_same)
         begin_batch(slot, event);
+    else if (slot->state == AFTERCUT_WAITING && aftercut->patient_until_ms <= event->now_ms)
+        begin_class(aftercut, slot, slot->forest + 1, event, effects);
 }
 
 static void use_free_slots(struct aftercut *aftercut, const struct aftercut_event *event,
@@ -229,14 +239,28 @@ static void use_free_slots(struct aftercut *aftercut, const struct aftercut_even
     for (unsigned i = 0; i < AFTERCUT_WINDOW; i++) {
         if (aftercut->slots[i].state != AFTERCUT_FREE)
             continue;
-        while (p < aftercut->partition_count &&
-               (aftercut->before[p] == 0 || slot_of(aftercut, p) != NULL))
+        while (
+            p < aftercut->partition_count &&
+            (aftercut->before[p] == 0 || slot_of(aftercut, p) != NULL || !is_reachable(event, p)))
             p++;
         if (p == aftercut->partition_count || effects->cleared_count == AFTERCUT_CLEARED_MAX)
             return;
         aftercut->slots[i] = (struct aftercut_slot){.state = AFTERCUT_TO_SCAN, .partition = p};
         begin_class(aftercut, &aftercut->slots[i], 0, event, effects);
     }
+}
+
+static void count_active(struct aftercut *aftercut, const struct aftercut_event *event)
+{
+    unsigned before = aftercut->active_count;
+
+    aftercut->active_count = 0;
+    for (unsigned p = 0; aftercut->pending_count > 0 && p < aftercut->partition_count; p++)
+        aftercut->active_count += aftercut->before[p] != 0 && is_reachable(event, p);
+    assert(aftercut->active_count <= aftercut->pending_count);
+    if (aftercut->active_count > before)
+        aftercut->patient_until_ms =
+            event->now_ms + AFTERCUT_PATIENCE * (uint64_t)aftercut->retry_ms;
 }
 
 static bool ask(struct aftercut *aftercut, const struct aftercut_slot *slot,
@@ -302,7 +326,7 @@ static uint64_t next_wake_ms(const struct aftercut *aftercut, const struct after
             if (!slot->peers[j].has_answered && slot->peers[j].repeat_at_ms < wake_ms)
                 wake_ms = slot->peers[j].repeat_at_ms;
     }
-    if (used < AFTERCUT_WINDOW && used < aftercut->pending_count)
+    if (used < AFTERCUT_WINDOW && used < aftercut->active_count)
         wake_ms = 0; /* partitions wait for a slot that became free */
     return wake_ms > ready_ms ? wake_ms : ready_ms;
 }
@@ -322,10 +346,12 @@ void aftercut_step(struct aftercut *aftercut, const struct aftercut_event *event
     case AFTERCUT_SCANNED: on_scanned(aftercut, event, effects); break;
     case AFTERCUT_KNOWN: on_known(aftercut, event, effects); break;
     }
+    count_active(aftercut, event);
     if (aftercut->pending_count > 0) {
         use_free_slots(aftercut, event, effects);
         go_on(aftercut, event, effects);
     }
+    count_active(aftercut, event);
     aftercut->wake_ms = next_wake_ms(aftercut, event);
 }
 

@@ -12,7 +12,9 @@
  *
  * 1. A sibling is forgotten only if its dot is from before the cut, at least one other owner is
  *    reachable and warm, and all of those answered that they do not hold it.
- * 2. Nobody to ask: everything is kept.
+ * 2. If owners are reachable, but none of them is warm AFTERCUT_PATIENCE retries after the last
+ *    partition began or came within reach, nobody knows better: everything is kept.
+ * 3. While no other owner is reachable the partition waits.  There is nobody to give its cells to.
  *
  * Threads: belongs to its caller. */
 #ifndef RING_AFTERCUT_H
@@ -27,8 +29,15 @@
 #define AFTERCUT_BATCH        128
 #define AFTERCUT_MESSAGES_MAX 2
 #define AFTERCUT_CLEARED_MAX  AFTERCUT_WINDOW
+#define AFTERCUT_PATIENCE     5
 
-enum aftercut_state { AFTERCUT_FREE, AFTERCUT_TO_SCAN, AFTERCUT_SCANNING, AFTERCUT_ASKING };
+enum aftercut_state {
+    AFTERCUT_FREE,
+    AFTERCUT_WAITING, /* for somebody warm */
+    AFTERCUT_TO_SCAN,
+    AFTERCUT_SCANNING,
+    AFTERCUT_ASKING
+};
 
 struct aftercut_peer {
     node_id id;
@@ -58,8 +67,10 @@ struct aftercut {
     uint64_t next_number;
     hlc_time *before; /* the caller's, by partition: dots below are suspect; 0: none are */
     unsigned partition_count;
-    unsigned pending_count; /* partitions with suspects */
-    uint64_t wake_ms;       /* the next deadline */
+    unsigned pending_count;    /* partitions with suspects */
+    unsigned active_count;     /* those of them with another owner who is reachable */
+    uint64_t patient_until_ms; /* then partitions without a warm owner are kept as they are */
+    uint64_t wake_ms;          /* the next deadline */
     struct aftercut_slot slots[AFTERCUT_WINDOW];
 
     /* Counters since aftercut_init(). */
@@ -128,10 +139,11 @@ void aftercut_step(struct aftercut *, const struct aftercut_event *, struct afte
 /* When to send AFTERCUT_TICK; UINT64_MAX if nothing is pending. */
 uint64_t aftercut_deadline_ms(const struct aftercut *);
 
-/* Whether some partition has suspects: what to put into struct exchange_view. */
+/* Whether a partition with suspects has another owner who is reachable: what goes into struct
+ * exchange_view, together with aftercut->before. */
 static inline bool aftercut_is_pending(const struct aftercut *aftercut)
 {
-    return aftercut->pending_count > 0;
+    return aftercut->active_count > 0;
 }
 
 /* Whether a dot of a key in this partition is suspect: not to be shown to readers at other nodes,

@@ -59,9 +59,11 @@ struct exchange_view {
      * anything: a cell that has none of them, and is not held here, is not taken by repair.  With
      * some hysteresis, or a node at its limit would take what it evicts next. */
     unsigned takes;
-    /* The node waits for ring/aftercut.h to tell which of its cells are outdated: until then it
-     * gives none of them away. */
+    /* ring/aftercut.h is finding out which of the node's cells are outdated: until then it does
+     * not compare, and gives away none of the partitions where `suspects` is above 0 (by
+     * partition; NULL: nowhere). */
     bool is_after_cut;
+    const hlc_time *suspects;
     /* The node pulls whole partitions (ring/fill.h): comparing would send everything twice. */
     bool is_filling;
 };

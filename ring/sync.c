@@ -2,10 +2,11 @@
 #include <assert.h>
 #include <string.h>
 
-/* A walk goes down from everything in steps of up to EXCHANGE_CHILD_BITS, with a stop where the
- * partitions begin, so that what two nodes own together is known of each range below:
+/* A walk goes down from everything in steps of EXCHANGE_CHILD_BITS, with a stop where the
+ * partitions begin, so that what two nodes own together is known of each range below.  A step that
+ * is shorter comes first, so that as many leaves as possible are dealt with at once:
  *
- *   depth     0 ---> 5 ---> 10 | ---> 15 ---> 16      (1024 partitions, 64 leaves each)
+ *   depth     0 ---> 5 ---> 10 | ---> 11 ---> 16      (1024 partitions, 64 leaves each)
  *   level     0      1      2  |      3       4
  *
  * Ranges that differ wait in frames, at most `window` on each level, so that the frame with the
@@ -56,18 +57,6 @@ void sync_make_hello(const struct sync *sync, const struct exchange_view *view, 
 
 /* The levels of the walk. */
 
-static unsigned steps(unsigned bits)
-{
-    return (bits + EXCHANGE_CHILD_BITS - 1) / EXCHANGE_CHILD_BITS;
-}
-
-static unsigned level_of(const struct ring_table *table, unsigned depth)
-{
-    unsigned bits = table->partition_bits;
-
-    return depth <= bits ? steps(depth) : steps(bits) + steps(depth - bits);
-}
-
 /* The depth of the leaves in a partition: of the coarsest tree, where there are more. */
 static unsigned leaf_depth(const struct sync *sync, const struct exchange_view *view,
                            unsigned partition)
@@ -95,13 +84,13 @@ static bool is_leaf(const struct sync *sync, const struct exchange_view *view,
 static unsigned depth_below(const struct sync *sync, const struct exchange_view *view,
                             struct merkle_range range)
 {
-    unsigned depth = range.depth + EXCHANGE_CHILD_BITS;
     unsigned bound = view->table->partition_bits;
 
     if (range.depth >= bound)
         bound = leaf_depth(sync, view, ring_table_partition(view->table, range.first));
     assert(range.depth < bound);
-    return depth < bound ? depth : bound;
+    unsigned first = (bound - range.depth) % EXCHANGE_CHILD_BITS;
+    return range.depth + (first > 0 ? first : EXCHANGE_CHILD_BITS);
 }
 
 static unsigned lowest_bit(uint32_t bits)
@@ -278,9 +267,11 @@ static void end_task(struct sync_task *task)
 }
 
 static void add_compare_task(struct sync *sync, const struct exchange_view *view,
-                             struct sync_task *task, struct merkle_range range)
+                             struct sync_task *task, struct merkle_range range, unsigned level)
 {
     assert(task->state == SYNC_TASK_FREE);
+    assert(level < SYNC_LEVELS_MAX);
+    task->level = level;
     task->parent = range;
     task->depth = depth_below(sync, view, range);
     task->first = range.first;
@@ -301,8 +292,7 @@ static void add_keys_task(struct sync_task *task, struct merkle_range parent, un
 }
 
 /* How many frames of a level are in use, or will be when answers come. */
-static unsigned frames_in_use(const struct sync *sync, const struct ring_table *table,
-                              unsigned level)
+static unsigned frames_in_use(const struct sync *sync, unsigned level)
 {
     unsigned count = 0;
 
@@ -311,23 +301,22 @@ static unsigned frames_in_use(const struct sync *sync, const struct ring_table *
         bool is_comparing = task->state == SYNC_TASK_COMPARING ||
                             (task->state == SYNC_TASK_DUE && task->next == SYNC_TASK_COMPARING);
         count += sync->frames[level][i].children != 0;
-        count += is_comparing && level_of(table, task->depth) == level;
+        count += is_comparing && task->level == level;
     }
     return count;
 }
 
 /* Starts a task for the next of the children that a frame has left; false if they have to wait. */
 static bool take_from_frame(struct sync *sync, const struct exchange_view *view,
-                            struct sync_frame *frame, struct sync_task *task)
+                            struct sync_frame *frame, unsigned level, struct sync_task *task)
 {
     unsigned i = lowest_bit(frame->children);
     struct merkle_range child = merkle_range_child(frame->parent, frame->depth, i);
 
     if (!is_leaf(sync, view, child)) {
-        unsigned level = level_of(view->table, depth_below(sync, view, child));
-        if (frames_in_use(sync, view->table, level) >= sync->options.window)
+        if (frames_in_use(sync, level + 1) >= sync->options.window)
             return false;
-        add_compare_task(sync, view, task, child);
+        add_compare_task(sync, view, task, child, level + 1);
         frame->children &= frame->children - 1;
     } else if (frame->parent.depth < view->table->partition_bits) {
         add_keys_task(task, child, child.depth, 1);
@@ -358,7 +347,7 @@ static bool take_next(struct sync *sync, const struct exchange_view *view, struc
                 (lowest == NULL || frame_first(frame) < frame_first(lowest)))
                 lowest = frame;
         }
-        if (lowest != NULL && take_from_frame(sync, view, lowest, task))
+        if (lowest != NULL && take_from_frame(sync, view, lowest, level, task))
             return true;
     }
     return false;
@@ -479,7 +468,7 @@ static void begin_walk(struct sync *sync, const struct sync_event *event,
     if (is_leaf(sync, event->view, everything)) /* one partition, a tree of one leaf */
         add_keys_task(free_task(sync), everything, 0, 1);
     else
-        add_compare_task(sync, event->view, free_task(sync), everything);
+        add_compare_task(sync, event->view, free_task(sync), everything, 0);
     ring_trace_say(effects->trace, "compares with %llu", (unsigned long long)sync->peer);
 }
 
@@ -591,7 +580,7 @@ static void on_compared(struct sync *sync, const struct sync_event *event,
         is_refused(sync, task, SYNC_TASK_COMPARING, compared->answer, event, effects))
         return;
     uint32_t all = UINT32_MAX >> (32 - (1u << (task->depth - task->parent.depth)));
-    struct sync_frame *frames = sync->frames[level_of(event->view->table, task->depth)];
+    struct sync_frame *frames = sync->frames[task->level];
     if ((compared->differs & all) != 0) {
         unsigned i = 0;
         while (frames[i].children != 0)

@@ -76,6 +76,7 @@ struct sync_task {
     uint64_t number;
     uint64_t repeat_at_ms;
     unsigned repeats;
+    unsigned level; /* comparing: of the frame that comes of it */
     struct merkle_range parent;
     unsigned depth;
     uint32_t children;

@@ -28,6 +28,7 @@ static struct exchange_view view_of(const struct replica *replica)
                                   .forest_count = REPLICAS_CLASSES,
                                   .takes = is_full ? 0 : SIBLINGS_ALL,
                                   .is_after_cut = aftercut_is_pending(&replica->aftercut),
+                                  .suspects = replica->aftercut_before,
                                   .is_filling = fill_is_active(&replica->fill)};
 }
 
@@ -319,6 +320,26 @@ static void run_fill(struct replicas *replicas, struct replica *replica, struct 
         send(replicas, replica, &effects.messages[i]);
 }
 
+/* Whether every owner, by the table that the replica goes by, knows all that is in the cell. */
+static bool owners_have(const struct replicas *replicas, const struct replica *replica,
+                        const struct entry *entry)
+{
+    for (unsigned i = 0; i < replicas->count; i++) {
+        struct entry copy;
+        if (!replicas_is_owner(replicas, replica->table, entry->key_hash, i + 1))
+            continue;
+        const struct entry *held = replicas_find(&replicas->replicas[i], entry->key_hash);
+        if (held == NULL)
+            return false;
+        cell_init(&copy.cell, copy.siblings, REPLICAS_SIBLINGS);
+        cell_copy(&copy.cell, &held->cell);
+        cell_merge(&copy.cell, &entry->cell);
+        if (merkle_mark(entry->key_hash, &copy.cell) != merkle_mark(entry->key_hash, &held->cell))
+            return false;
+    }
+    return true;
+}
+
 static void run_handoff(struct replicas *replicas, struct replica *replica,
                         struct handoff_event *event)
 {
@@ -333,8 +354,10 @@ static void run_handoff(struct replicas *replicas, struct replica *replica,
     handoff_step(&replica->handoff, event, &effects);
     for (unsigned i = 0; i < effects.drop_count; i++) {
         struct entry *entry = replicas_find(replica, effects.drops[i].key_hash);
-        if (entry != NULL && exchange_fingerprint(&entry->cell) == effects.drops[i].fingerprint)
-            replicas_drop(replicas, replica, entry->key_hash);
+        if (entry == NULL || exchange_fingerprint(&entry->cell) != effects.drops[i].fingerprint)
+            continue;
+        replicas->bad_drops += !owners_have(replicas, replica, entry);
+        replicas_drop(replicas, replica, entry->key_hash);
     }
     for (unsigned i = 0; i < effects.message_count; i++)
         send(replicas, replica, &effects.messages[i]);

@@ -61,6 +61,7 @@ struct replicas {
     unsigned fail_percent; /* of merges, for lack of memory */
     uint64_t numbers;
     struct letter *letters;
+    unsigned bad_drops; /* handed over, dropped, and not with all owners */
     uint64_t messages, message_bytes, cells_sent; /* without hellos */
 };
 
