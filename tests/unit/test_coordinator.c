@@ -41,6 +41,8 @@ struct node {
     struct outcome entries[16];
     struct peer_view views[NODES_MAX];
     uint64_t slow_ms;
+    hlc_time floor; /* the latest flush it knows of */
+    uint64_t warming;
     bool is_up, refuses_memory, refuses_hints;
 };
 
@@ -163,6 +165,8 @@ static struct replica_now replica_of(struct node *node)
     return (struct replica_now){.clock = &node->clock,
                                 .wall_ms = wall_of(node),
                                 .drift_max_ms = DRIFT_MS,
+                                .flushed_up_to = node->floor,
+                                .is_warming = node->warming != 0,
                                 .is_owner = node->id <= world.copies,
                                 .has_room = true,
                                 .has_hint_room = !node->refuses_hints};
@@ -348,6 +352,7 @@ static void step(struct operation *operation, struct coordinator_event event)
         coordinator_step(&operation->coordinator, &event, effects);
         carry_out_sends(operation);
         event.type = COORDINATOR_TICK;
+        cell_flush(&node->cell, node->floor);
         if (effects->reads_own) {
             cell_merge(&operation->cell, &node->cell);
             event.type = COORDINATOR_OWN_READ;
@@ -405,6 +410,7 @@ static void start(unsigned at, struct request_id id, const struct forward_reques
                                     .deadline_ms = world.now_ms +
                                                    (from == NULL ? DEADLINE_MS : from->budget_ms),
                                     .wall_ms = wall_of(&nodes[at]),
+                                    .flushed_up_to = nodes[at].floor,
                                     .may_coordinate = true,
                                     .from = from,
                                     .cell = &operation->cell});
@@ -499,6 +505,7 @@ static void deliver(struct message *message)
     struct node *node = &nodes[message->to];
     struct replica_now now = replica_of(node);
 
+    cell_flush(&node->cell, node->floor);
     if (!node->is_up || !nodes[message->from].is_up) {
         message->is_used = false;
         return;
@@ -582,7 +589,8 @@ static void make_world(uint64_t seed)
         hlc_clock_init(&node->clock, 0);
         outcomes_init(&node->outcomes, node->entries, 16, 2 * DEADLINE_MS);
         for (unsigned j = 0; j < world.nodes; j++)
-            node->views[j] = (struct peer_view){.is_reachable = true, .hedge_ms = HEDGE_MS};
+            node->views[j] = (struct peer_view){
+                .is_reachable = true, .hedge_ms = HEDGE_MS, .warming = &nodes[j].warming};
     }
     memset(operations, 0, sizeof operations);
     for (unsigned i = 0; i < MESSAGES; i++)
@@ -611,7 +619,98 @@ static unsigned some_node(void)
     return random_below(&world.random, world.nodes);
 }
 
-/* Without faults a cluster is one server, however messages overtake each other. */
+/* Lets all that is under way come to its end. */
+static void settle(void)
+{
+    while (advance(world.now_ms + 2 * DEADLINE_MS))
+        ;
+    expire_outcomes();
+}
+
+/* Whether another owner holds the newest value that this one has, if it has any. */
+static bool is_spare(unsigned at)
+{
+    const struct sibling *newest = cell_newest(&nodes[at].cell, SIBLINGS_ALL);
+    unsigned held = 0;
+
+    for (unsigned i = 0; i < world.copies && newest != NULL; i++) {
+        const struct sibling *there = cell_find(&nodes[i].cell, newest->dot);
+        held += i != at && there != NULL && there->kind != SIBLING_STUB;
+    }
+    return newest == NULL || held > 0;
+}
+
+static void evict_somewhere(void)
+{
+    unsigned at = random_below(&world.random, world.copies);
+
+    if (is_spare(at))
+        cell_evict(&nodes[at].cell);
+}
+
+/* An owner comes back empty, or ends warming, after it was compared with all others. */
+static void change_warming(void)
+{
+    unsigned warming = 0;
+
+    settle();
+    while (warming < world.copies && nodes[warming].warming == 0)
+        warming++;
+    if (warming < world.copies) {
+        for (unsigned i = 0; i < world.copies; i++)
+            if (i != warming)
+                cell_merge(&nodes[warming].cell, &nodes[i].cell);
+        nodes[warming].warming = 0;
+    } else if (world.copies > 1) {
+        unsigned at = random_below(&world.random, world.copies);
+        if (!is_spare(at))
+            return;
+        cell_init(&nodes[at].cell, nodes[at].memory, ROOM);
+        nodes[at].warming = 1;
+    }
+}
+
+/* All but the one that coordinates have heard of a flush that is a little ahead of its clock; it
+ * is told after the next write.  With W = 1 that one write would stand before the flush. */
+static void flush_behind_a_write(uint64_t value)
+{
+    unsigned first = nodes[0].warming == 0 ? 0 : 1;
+
+    settle();
+    hlc_time floor = hlc_of_ms(WALL_MS + world.now_ms + 50);
+    for (unsigned i = 0; i < world.nodes; i++)
+        if (i != first)
+            nodes[i].floor = floor;
+    ask(COMMAND_SET, some_node(), value);
+    settle();
+    promise(client.answer == ANSWER_DONE, "a write beside a flush is done");
+    nodes[first].floor = floor;
+}
+
+static void check_as_one_server(enum command command, uint64_t value, uint64_t *expected)
+{
+    promise(client.answers == 1, "answered");
+    promise(client.answer == ANSWER_DONE, "without a fault nothing fails");
+    switch (command) {
+    case COMMAND_GET: promise(client.value == *expected, "a read sees the last write"); break;
+    case COMMAND_PUT: /* it leaves siblings; the newest is this one */
+    case COMMAND_SET: *expected = value; break;
+    case COMMAND_INCR:
+        promise(client.value == *expected + 1, "incr counts as on one server");
+        *expected += 1;
+        break;
+    case COMMAND_DELETE:
+        promise((client.applied > 0) == (*expected != 0), "delete sees the last write");
+        *expected = 0;
+        break;
+    case COMMAND_TOUCH:
+        promise((client.applied > 0) == (*expected != 0), "touch sees the last write");
+        break;
+    }
+}
+
+/* Without faults a cluster is one server, however messages overtake each other, and while values
+ * are evicted here and there, owners warm, and a flush comes in between. */
 static void be_one_server(void)
 {
     uint64_t expected = 0;
@@ -619,27 +718,18 @@ static void be_one_server(void)
     world.double_percent = random_below(&world.random, 30);
     for (unsigned i = 0; i < 12 && world.broken == NULL; i++) {
         enum command command = (enum command)random_below(&world.random, 6);
+        if (random_chance(&world.random, 10))
+            evict_somewhere();
+        if (random_chance(&world.random, 10))
+            change_warming();
+        if (random_chance(&world.random, 5) && world.write_quorum > 1) {
+            expected = 2000 + i;
+            flush_behind_a_write(expected);
+        }
         ask(command, some_node(), 1000 + i);
         while (client.answers == 0 && advance(world.now_ms + DEADLINE_MS))
             ;
-        promise(client.answers == 1, "answered");
-        promise(client.answer == ANSWER_DONE, "without a fault nothing fails");
-        switch (command) {
-        case COMMAND_GET: promise(client.value == expected, "a read sees the last write"); break;
-        case COMMAND_PUT: /* it leaves siblings; the newest is this one */
-        case COMMAND_SET: expected = 1000 + i; break;
-        case COMMAND_INCR:
-            promise(client.value == expected + 1, "incr counts as on one server");
-            expected++;
-            break;
-        case COMMAND_DELETE:
-            promise((client.applied > 0) == (expected != 0), "delete sees the last write");
-            expected = 0;
-            break;
-        case COMMAND_TOUCH:
-            promise((client.applied > 0) == (expected != 0), "touch sees the last write");
-            break;
-        }
+        check_as_one_server(command, 1000 + i, &expected);
         expire_outcomes();
     }
 }
@@ -688,8 +778,7 @@ static void survive_faults(void)
                     "over at the deadline");
         for (unsigned n = 0; n < world.nodes; n++)
             promise(cell_is_sound(&nodes[n].cell), "cells are sound");
-        while (advance(world.now_ms + 2 * DEADLINE_MS)) /* commands that were passed on end, too */
-            ;
+        settle(); /* commands that were passed on end, too */
         expire_outcomes();
     }
 }
@@ -722,9 +811,7 @@ static void wait_for_nobody(void)
         promise(client.answered_ms <= started_ms + 8 * DELAY_MS, "nobody down is waited for");
         promise(client.answer == ANSWER_DONE || !can_read || !can_write,
                 "available while enough nodes are reachable");
-        while (advance(world.now_ms + 2 * DEADLINE_MS))
-            ;
-        expire_outcomes();
+        settle();
     }
 }
 
