@@ -333,6 +333,7 @@ struct store_request coordinator_store_request(const struct coordinator *coordin
                                     .key_hash = coordinator->key_hash,
                                     .dot = {NODE_NONE, 0},
                                     .hint_for = send->hint_for,
+                                    .round = STORE_ROUND_REPAIR,
                                     .is_repair = is_repair,
                                     .cell = coordinator->cell};
 

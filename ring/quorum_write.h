@@ -35,6 +35,10 @@ struct store_request {
     const struct cell *cell;
 };
 
+/* The round of a repair: its answer counts for no write, though the write that follows a read is of
+ * the same operation. */
+#define STORE_ROUND_REPAIR UINT32_MAX
+
 enum store_status {
     STORE_STORED = 1,
     STORE_COVERED,       /* the new dot was seen already: see `clock` */

@@ -309,6 +309,8 @@ static void carry_out_sends(struct operation *operation)
         case SEND_STORE:
         case SEND_REPAIR:
             message->store = coordinator_store_request(&operation->coordinator, send);
+            promise(message->store.is_repair == (message->store.round >= WRITE_ROUNDS_MAX),
+                    "the answer to a repair counts for no write");
             cell_copy(&message->cell, message->store.cell);
             break;
         case SEND_FORWARD:
@@ -449,8 +451,6 @@ static void on_store(const struct message *message)
     request.cell = &message->cell;
     if (!node->refuses_memory)
         reply = replica_store(&node->cell, &request, &now).reply;
-    if (request.is_repair)
-        return;
     struct message *answer = new_message(message->to, nodes[message->from].id, STORED);
     answer->stored = reply;
     lose_or_double(answer);
