@@ -1,0 +1,44 @@
+/* Messages: what nodes send each other, one struct of ring/ for each kind.
+ *
+ * Threads: one. */
+#ifndef TESTS_SIM_MESSAGES_H
+#define TESTS_SIM_MESSAGES_H
+
+#include "ring/forward.h"
+#include "ring/ping.h"
+#include "ring/quorum_read.h"
+#include "ring/quorum_write.h"
+#include "tests/sim/command.h"
+
+enum message_type {
+    MESSAGE_PING,
+    MESSAGE_FETCH,
+    MESSAGE_FETCH_REPLY,
+    MESSAGE_STORE,
+    MESSAGE_STORE_REPLY,
+    MESSAGE_FORWARD,
+    MESSAGE_FORWARD_REPLY,
+    MESSAGE_TYPES
+};
+
+/* The answer to a command that was passed on, and what goes back with it. */
+struct forwarded_answer {
+    struct forward_reply reply;
+    enum command_result result;
+    unsigned write;
+};
+
+union message_body {
+    struct ping ping;
+    struct fetch_request fetch;
+    struct fetch_reply fetch_reply;
+    struct store_request store;
+    struct store_reply store_reply;
+    struct forward_request forward;
+    struct forwarded_answer forward_reply;
+};
+
+/* What it is called in traces. */
+const char *message_name(enum message_type);
+
+#endif

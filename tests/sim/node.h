@@ -1,0 +1,164 @@
+/* Node: one member of the simulated cluster: the machines of ring/ and what joins them, which is
+ * the model for the server's own glue.
+ *
+ *   node.c      its lives, its timers, what it hears, liveness
+ *   request.c   commands that it answers or passes on (ring/coordinator.h)
+ *   apply.c     what a command does to the own cell
+ *   serve.c     what it does with its cells for others; memory
+ *
+ * Threads: one. */
+#ifndef TESTS_SIM_NODE_H
+#define TESTS_SIM_NODE_H
+
+#include "ring/coordinator.h"
+#include "ring/liveness.h"
+#include "ring/outcomes.h"
+#include "ring/replica.h"
+#include "tests/sim/clock.h"
+#include "tests/sim/messages.h"
+#include "tests/sim/network.h"
+#include "tests/sim/store.h"
+
+#define NODE_OUTCOMES 256
+
+/* A command that a node works at. */
+struct request {
+    struct engine_entry timer;
+    struct request *next, *previous; /* of the same node */
+    struct node *node;
+    struct command *command;
+    bool is_from_client;
+    unsigned from; /* else: the node that passed it on */
+    struct request_id id;
+    uint64_t operation;
+    struct cell cell;              /* the coordinator's; its siblings are on the heap */
+    struct set heard;              /* what the truth knows through that cell */
+    const struct message *message; /* while it is stepped: what brought a cell, or NULL */
+    unsigned write;                /* of the truth, or TRUTH_NO_WRITE */
+    enum command_result result;
+    unsigned answers;
+    struct coordinator coordinator;
+};
+
+struct node {
+    struct sim *sim;
+    unsigned index;
+    node_id id;
+    uint32_t life; /* from 1; each crash begins another one */
+    bool is_up;
+    uint64_t started_ms;      /* its present life */
+    uint64_t paused_until_ms; /* it stands still until then */
+    struct engine_entry wake; /* for the deadlines of its machines */
+    struct clock wall;
+    struct hlc_clock hlc; /* one lock stripe */
+    struct store store;
+    const struct ring_table *table;
+    struct liveness liveness;
+    struct peer_view *views; /* by member of the table */
+    struct request *requests;
+    unsigned request_count;
+    uint64_t next_operation;
+    struct outcomes outcomes;
+    struct outcome outcome_entries[NODE_OUTCOMES];
+    bool is_short_of_memory;   /* it evicts, and takes no repairs */
+    unsigned failing_permille; /* of allocations */
+    struct random random;
+    uint64_t reap_at_ms;
+    struct cell scratch; /* a cell as it was before it is changed */
+};
+
+/* Makes a node that is not up yet. */
+struct node *node_new(struct sim *, unsigned index);
+void node_free(struct node *);
+
+/* Starts it, with nothing in its memory. */
+void node_start(struct node *);
+
+/* It dies, and all in its memory is lost; `is_noticed`: its peers' connections are reset. */
+void node_crash(struct node *, bool is_noticed);
+
+/* It stands still until that time. */
+void node_pause(struct node *, uint64_t until_ms);
+
+/* A message has come. */
+void node_deliver(struct sim *, struct message *);
+
+/* Milliseconds since 1970, as it believes. */
+uint64_t node_wall_ms(const struct node *);
+
+/* Whether it may do something now; else `entry` comes again when it may. */
+bool node_is_awake(struct node *, struct engine_entry *);
+
+/* Its connection to a peer was made, or was lost. */
+void node_link_changed(struct node *, node_id peer, bool is_up);
+
+/* Sets its timer anew: a deadline may have changed. */
+void node_set_wake(struct node *);
+
+/* Whether it is a member of the cluster, up or not. */
+bool node_is_member(const struct node *);
+
+/* Whether clients may ask it. */
+bool node_takes_clients(const struct node *);
+
+/* Whether it owns the key, by its table. */
+bool node_owns(const struct node *, unsigned key);
+
+/* Sends a message to the node of that id; false if there is no such node, or no connection. */
+bool node_send(struct node *, struct message *, node_id to);
+
+/* --- request.c --- */
+
+/* A client asks for something. */
+void node_command(struct node *, struct command *);
+
+/* A peer is believed down. */
+void node_requests_lose(struct node *, node_id peer);
+
+/* Ends all requests without a word. */
+void node_requests_drop(struct node *);
+
+/* Replies for requests. */
+void node_on_fetch_reply(struct node *, const struct message *);
+void node_on_store_reply(struct node *, const struct message *);
+void node_on_forward(struct node *, const struct message *);
+void node_on_forward_reply(struct node *, const struct message *);
+
+/* --- apply.c --- */
+
+/* What came of applying a command to the own cell. */
+enum node_apply { APPLY_WRITTEN, APPLY_REGISTER, APPLY_KEPT, APPLY_AGAIN, APPLY_REFUSED };
+
+/* Applies the request's command to the own cell, and copies the whole result into the request's. */
+enum node_apply node_apply(struct request *, node_id hint_for, struct dot *dot);
+
+/* --- serve.c --- */
+
+/* What ring/replica.h has to know. */
+struct replica_now node_replica_now(struct node *, unsigned key);
+
+/* Merges a peer's cell that was admitted into the own one.  False: no memory. */
+bool node_merge(struct node *, unsigned key, const struct cell *, const struct set *heard);
+
+/* The own cell has changed: checks and keeps what depends on it.  Drops it if it is empty. */
+void node_cell_changed(struct node *, unsigned key);
+
+/* Drops the own cell, if there is one. */
+void node_cell_drop(struct node *, unsigned key);
+
+/* The own cell as others may see it: nothing flushed, nothing expired.  NULL: there is none. */
+struct cell *node_cell_fresh(struct node *, unsigned key);
+
+void node_on_fetch(struct node *, const struct message *);
+void node_on_store(struct node *, const struct message *);
+
+/* Whether an allocation fails now. */
+bool node_allocation_fails(struct node *);
+
+/* Memory is needed: one cell is evicted, or forgotten, in part or as a whole. */
+void node_evict_some(struct node *);
+
+/* Drops tombstones that were kept long enough. */
+void node_reap(struct node *);
+
+#endif
