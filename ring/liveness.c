@@ -144,12 +144,13 @@ static void say_change(enum liveness_change_type type, const struct liveness_pee
     effects->changes[effects->change_count++] = (struct liveness_change){type, peer->id};
 }
 
-static void become_reachable(struct liveness_peer *peer, uint64_t now_ms,
+static void become_reachable(struct liveness *liveness, struct liveness_peer *peer, uint64_t now_ms,
                              struct liveness_effects *effects)
 {
     assert(peer->state != LIVENESS_REACHABLE);
     peer->state = LIVENESS_REACHABLE;
     peer->changed_ms = now_ms;
+    ping_soon(liveness, peer, now_ms); /* it may wait to hear this */
     say_change(LIVENESS_BECAME_REACHABLE, peer, effects);
     ring_trace_say(effects->trace, "%llu answers -> reachable", (unsigned long long)peer->id);
 }
@@ -192,7 +193,7 @@ static void on_proof(struct liveness *liveness, struct liveness_peer *peer, uint
         return;
     switch (peer->state) {
     case LIVENESS_REACHABLE: return;
-    case LIVENESS_UNKNOWN: become_reachable(peer, now_ms, effects); return;
+    case LIVENESS_UNKNOWN: become_reachable(liveness, peer, now_ms, effects); return;
     case LIVENESS_UNREACHABLE:
         peer->state = LIVENESS_RETURNING;
         peer->answered_ms = now_ms;
@@ -201,7 +202,7 @@ static void on_proof(struct liveness *liveness, struct liveness_peer *peer, uint
     case LIVENESS_RETURNING: break;
     }
     if (now_ms - peer->answered_ms >= peer->hold_ms)
-        become_reachable(peer, now_ms, effects);
+        become_reachable(liveness, peer, now_ms, effects);
 }
 
 /* The mean and the deviation, by RFC 6298, section 2. */
