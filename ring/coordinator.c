@@ -192,10 +192,12 @@ static void on_again(struct coordinator *coordinator, const struct coordinator_e
 {
     assert(coordinator->phase == COORDINATOR_APPLYING);
     assert(coordinator->class == REQUEST_DECIDED);
-    if (coordinator->reads >= COORDINATOR_READS_MAX || event->now_ms >= coordinator->deadline_ms)
+    if (coordinator->reads >= COORDINATOR_READS_MAX || event->now_ms >= coordinator->deadline_ms) {
         fail(coordinator, ANSWER_READ_FAILED, coordinator->read.needed, effects);
-    else
-        start_read(coordinator, event->now_ms, effects);
+        return;
+    }
+    cell_init(coordinator->cell, coordinator->cell->siblings, coordinator->cell->sibling_room);
+    start_read(coordinator, event->now_ms, effects);
 }
 
 /* A step of whatever machine is at work with an event that all of them know. */

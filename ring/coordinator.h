@@ -29,7 +29,8 @@
  *                                           `cell` is the result with its values made stubs
  *                                           (cell_evict() on the copy): no value travels
  *                      COORDINATOR_KEPT     it decided to write nothing (EXISTS, NOT_FOUND, ...)
- *                      COORDINATOR_AGAIN    what it has to decide on was evicted meanwhile
+ *                      COORDINATOR_AGAIN    what it has to decide on was evicted meanwhile: it
+ *                                           is read again, into an empty `cell`
  *                      COORDINATOR_APPLY_REFUSED   no memory, wrong clock, no room for the hint
  *                    `own_hint_for` says whether the own cell needs a hint, and for whom.
  *      rewrites      replica_admit-like drift check of `rewrite_clock` (hlc_clock_merge()), lock,

@@ -131,24 +131,34 @@ static void replace(struct quorum_read *read, unsigned lost, uint64_t now_ms,
         fetch(read, i, !has_merged(read) && !awaits_first_cell(read), now_ms, effects);
 }
 
-/* Asks all that were taken but this node: one for the whole cell unless the own one will do, the
- * first warm owner if there is one. */
+/* Of the others that were taken, the one to ask for the whole cell: the quickest warm owner, or
+ * whoever there is; `count` if nobody. */
+static unsigned best_source(const struct quorum_read *read)
+{
+    const struct route *route = read->route;
+    unsigned best = route->count;
+
+    for (unsigned i = 0; i < route->count; i++) {
+        if (read->nodes[i].state != READ_NODE_ASKED || i == route->self)
+            continue;
+        bool is_better = best == route->count ||
+                         (is_warm_owner(read, i) && !is_warm_owner(read, best)) ||
+                         (is_warm_owner(read, i) == is_warm_owner(read, best) &&
+                          route->nodes[i].hedge_ms < route->nodes[best].hedge_ms);
+        if (is_better)
+            best = i;
+    }
+    return best;
+}
+
+/* Asks all that were taken but this node: one for the whole cell unless the own one will do. */
 static void ask_taken(struct quorum_read *read, bool own_will_do, uint64_t now_ms,
                       struct request_effects *effects)
 {
     const struct route *route = read->route;
-    unsigned full = route->count, first = route->count;
+    unsigned full = own_will_do ? route->count : best_source(read);
 
-    for (unsigned i = 0; i < route->count && !own_will_do; i++) {
-        if (read->nodes[i].state != READ_NODE_ASKED || i == route->self)
-            continue;
-        if (first == route->count)
-            first = i;
-        if (full == route->count && is_warm_owner(read, i))
-            full = i;
-    }
-    if (full == route->count)
-        full = first;
+    assert(!read->has_asked);
     read->has_asked = true;
     for (unsigned i = 0; i < route->count; i++)
         if (read->nodes[i].state == READ_NODE_ASKED && i != route->self)

@@ -121,9 +121,9 @@ void quorum_read_init(struct quorum_read *, const struct quorum_read_start *);
  *
  * Before a READ_REPLY with a cell, `merged` must have room for the siblings of both: see
  * quorum_read_room().  A cell whose dots are too far ahead of the wall clock must not come here
- * (replica_admit()): report it, and what finds no memory, as READ_LOST.  The handles in replies'
- * cells must stay valid until the machine is done: which of them `merged` kept is not told.
- * Replies of another round, of nodes not asked, and repeated ones change nothing. */
+ * (replica_admit()): hand that on, and what finds no memory, as a reply that is_refused.  The
+ * handles in replies' cells must stay valid until the machine is done: which of them `merged` kept
+ * is not told. Replies of another round, of nodes not asked, and repeated ones change nothing. */
 void quorum_read_step(struct quorum_read *, const struct read_event *, struct request_effects *);
 
 /* Tells that the caller has merged `merged` into its own cell, without having been asked to. */

@@ -53,7 +53,7 @@ struct operation {
     struct request_effects effects;
     struct dot dot; /* what was applied; node NODE_NONE: nothing, or a register */
     uint64_t started_ms;
-    unsigned node;
+    unsigned node, reads;
     node_id reply_to; /* a command that was passed on; else NODE_NONE: the client's own */
     bool is_used;
 };
@@ -212,6 +212,8 @@ static enum coordinator_event_type apply(struct operation *operation)
 
     if (node->refuses_memory || (effects->own_hint_for != NODE_NONE && node->refuses_hints))
         return COORDINATOR_APPLY_REFUSED;
+    if (effects->merges_own && random_chance(&world.random, 10) && operation->reads++ == 0)
+        return COORDINATOR_AGAIN;
     if (effects->merges_own)
         cell_merge(&node->cell, &operation->cell);
     if ((client.command == COMMAND_DELETE || client.command == COMMAND_TOUCH) &&
@@ -393,6 +395,7 @@ static void start(unsigned at, struct request_id id, const struct forward_reques
     struct operation *operation = &operations[i];
     operation->is_used = true;
     operation->node = at;
+    operation->reads = 0;
     operation->reply_to = reply_to;
     operation->dot = (struct dot){NODE_NONE, 0};
     operation->started_ms = world.now_ms;

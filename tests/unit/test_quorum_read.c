@@ -283,6 +283,20 @@ static void a_node_that_owns_nothing_asks_a_warm_owner_for_all(void **state)
     assert_sent(0, 1, SEND_REPAIR);
 }
 
+static void the_quickest_warm_owner_is_asked_for_all(void **state)
+{
+    (void)state;
+    make_route(3, 4, 4);
+    route.nodes[0].hedge_ms = 50;
+    route.nodes[1].is_warming = true;
+    route.nodes[1].hedge_ms = 1;
+    start(2);
+    assert_int_equal(effects.send_count, 3);
+    assert_sent(0, 1, SEND_FETCH_DIGEST);
+    assert_sent(1, 2, SEND_FETCH_DIGEST);
+    assert_sent(2, 3, SEND_FETCH_FULL);
+}
+
 static void when_the_whole_cell_is_late_it_is_fetched_from_another(void **state)
 {
     (void)state;
@@ -292,7 +306,7 @@ static void when_the_whole_cell_is_late_it_is_fetched_from_another(void **state)
     digest(3, &newer);
     assert_silent();
     tick(21);
-    own(&nothing); /* this node takes the place of the late one */
+    own(&nothing);                           /* this node takes the place of the late one */
     assert_int_equal(effects.send_count, 1); /* from one of the two that agree */
     assert_sent(0, 2, SEND_FETCH_FULL);
     full(2, &newer);
@@ -632,6 +646,7 @@ int main(void)
         cmocka_unit_test(an_owner_that_holds_nothing_is_repaired),
         cmocka_unit_test(what_comes_after_the_answer_is_merged_and_repaired_too),
         cmocka_unit_test(a_node_that_owns_nothing_asks_a_warm_owner_for_all),
+        cmocka_unit_test(the_quickest_warm_owner_is_asked_for_all),
         cmocka_unit_test(when_the_whole_cell_is_late_it_is_fetched_from_another),
         cmocka_unit_test(a_miss_needs_r_warm_owners_that_miss),
         cmocka_unit_test(an_owner_may_say_itself_that_it_warms),
