@@ -21,6 +21,7 @@ void coordinator_init(struct coordinator *coordinator, const struct coordinator_
     coordinator->write_quorum = (uint8_t)start->write_quorum;
     coordinator->reads = 0;
     coordinator->is_answered = false;
+    coordinator->is_passed_on = start->from != NULL;
     if (start->class != REQUEST_READ)
         forward_init(&coordinator->forward,
                      &(struct forward_start){.route = &coordinator->route,
@@ -100,6 +101,31 @@ static void coordinate(struct coordinator *coordinator, uint64_t now_ms,
     }
 }
 
+static void fail(struct coordinator *coordinator, enum request_answer answer, unsigned needed,
+                 struct request_effects *effects)
+{
+    request_answers(effects, answer, 0, needed);
+    coordinator->is_answered = true;
+    if (effects->trace != NULL)
+        ring_trace_say(effects->trace, "not applied -> answer %s", request_answer_name(answer));
+    finish(coordinator, effects);
+}
+
+/* Whether the quorums of the command can be met by what this node sees. */
+static bool sees_quorum(const struct coordinator *coordinator)
+{
+    const struct route *route = &coordinator->route;
+    unsigned needed = coordinator->write_quorum, reachable = 0;
+
+    if (coordinator->class == REQUEST_DECIDED && coordinator->read_quorum > needed)
+        needed = coordinator->read_quorum;
+    if (needed > route->copies)
+        needed = route->copies;
+    for (unsigned i = 0; i < route->count; i++)
+        reachable += route->nodes[i].is_reachable ? 1 : 0;
+    return reachable >= needed;
+}
+
 static void step_forward(struct coordinator *coordinator, const struct forward_event *event,
                          struct request_effects *effects)
 {
@@ -110,7 +136,13 @@ static void step_forward(struct coordinator *coordinator, const struct forward_e
         coordinator->is_answered = true;
         finish(coordinator, effects);
         break;
-    case FORWARD_COORDINATES: coordinate(coordinator, event->now_ms, effects); break;
+    case FORWARD_COORDINATES:
+        if (coordinator->is_passed_on && !coordinator->forward.is_unknown &&
+            !sees_quorum(coordinator))
+            fail(coordinator, ANSWER_REFUSED, 0, effects);
+        else
+            coordinate(coordinator, event->now_ms, effects);
+        break;
     }
 }
 
@@ -175,16 +207,6 @@ static void on_kept(struct coordinator *coordinator, struct request_effects *eff
     }
     quorum_read_own_merged(&coordinator->read);
     coordinator->phase = COORDINATOR_READING;
-}
-
-static void fail(struct coordinator *coordinator, enum request_answer answer, unsigned needed,
-                 struct request_effects *effects)
-{
-    request_answers(effects, answer, 0, needed);
-    coordinator->is_answered = true;
-    if (effects->trace != NULL)
-        ring_trace_say(effects->trace, "not applied -> answer %s", request_answer_name(answer));
-    finish(coordinator, effects);
 }
 
 static void on_again(struct coordinator *coordinator, const struct coordinator_event *event,

@@ -47,6 +47,9 @@
  * a reply brings, see coordinator_room().  Values are handles: those of all cells that were passed
  * in stay valid until is_done.
  *
+ * A node that is given a write by another, but sees too few nodes for its quorum, refuses it before
+ * anything is done: who passed it on sees at least one more, and tries elsewhere.
+ *
  * A node that coordinates but is not among the first N reachable ones of the route (it was asked
  * at the hop limit) keeps a copy that is nobody's: the caller hands it over as it does any cell
  * that this node does not own.
@@ -99,6 +102,7 @@ struct coordinator {
     uint8_t read_quorum, write_quorum;
     uint8_t reads; /* how often it was read */
     bool is_answered;
+    bool is_passed_on; /* another node brought the command */
     union {
         struct forward forward;    /* FORWARDING */
         struct quorum_read read;   /* READING, APPLYING */

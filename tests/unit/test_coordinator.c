@@ -837,6 +837,21 @@ static void lose_one_on_the_way(void)
     promise(client.answers == 1, "answered");
 }
 
+/* The first owner believes all others to be down, and they know better: nothing fails. */
+static void believe_to_be_alone(void)
+{
+    unsigned at = some_node();
+
+    if (at == 0 || world.nodes < 3)
+        return;
+    for (unsigned i = 1; i < world.nodes; i++)
+        nodes[0].views[i].is_reachable = false;
+    ask((enum command)random_below(&world.random, 6), at, 1000);
+    settle();
+    promise(client.answers == 1, "answered");
+    promise(client.answer == ANSWER_DONE, "who sees nobody does not coordinate for others");
+}
+
 static const char *run(void (*scenario)(void), unsigned cases)
 {
     for (uint64_t seed = 1; seed <= cases; seed++) {
@@ -880,6 +895,12 @@ static void who_is_lost_on_the_way_is_replaced_at_once(void **state)
     expect(lose_one_on_the_way, 3000);
 }
 
+static void a_node_that_sees_nobody_does_not_coordinate_for_others(void **state)
+{
+    (void)state;
+    expect(believe_to_be_alone, 3000);
+}
+
 /* Of the code with a broken rule. */
 static void what_was_broken_is_found(void **state)
 {
@@ -901,6 +922,7 @@ int main(void)
         cmocka_unit_test(with_faults_there_is_one_true_answer_in_time),
         cmocka_unit_test(nobody_who_is_known_to_be_down_is_waited_for),
         cmocka_unit_test(who_is_lost_on_the_way_is_replaced_at_once),
+        cmocka_unit_test(a_node_that_sees_nobody_does_not_coordinate_for_others),
     };
     const struct CMUnitTest broken[] = {cmocka_unit_test(what_was_broken_is_found)};
 
