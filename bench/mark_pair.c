@@ -298,7 +298,7 @@ void mark_pair_sync(struct mark_pair *pair)
         for (unsigned i = 0; i < 2; i++) {
             struct exchange_view view = view_of(pair, i);
             struct sync_hello hello;
-            sync_make_hello(&pair->nodes[i].sync, &view, false, &hello);
+            sync_make_hello(&pair->nodes[i].sync, &view, false, pair->now_ms, &hello);
             pair->hellos++;
             run_sync(pair, !i, &(struct sync_event){.type = SYNC_HELLO, .hello = &hello});
             drain(pair);

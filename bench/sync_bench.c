@@ -59,7 +59,7 @@ static void measure_hello(struct mark_pair *pair)
     double start_ms = now_ms();
 
     for (unsigned i = 0; i < HELLOS; i++) {
-        sync_make_hello(&pair->nodes[0].sync, &view, false, &hello);
+        sync_make_hello(&pair->nodes[0].sync, &view, false, 0, &hello);
         sum += hello.sum;
     }
     printf("%-8s %8.0f ns each  (%llx)\n", "hello", (now_ms() - start_ms) * 1e6 / HELLOS,

@@ -40,19 +40,33 @@ void sync_init(struct sync *sync, node_id peer, const struct sync_options *optio
     sync->wake_ms = UINT64_MAX;
 }
 
-void sync_make_hello(const struct sync *sync, const struct exchange_view *view, bool wants_walk,
-                     struct sync_hello *hello)
+static uint64_t sum_of_all(const struct sync *sync, const struct exchange_view *view)
+{
+    uint64_t sum;
+    bool is_told = exchange_sum(view, sync->peer, everything, &sum);
+
+    assert(is_told); /* no leaf is larger than everything */
+    return sum;
+}
+
+void sync_make_hello(struct sync *sync, const struct exchange_view *view, bool wants_walk,
+                     uint64_t now_ms, struct sync_hello *hello)
 {
     *hello = (struct sync_hello){.from = view->self,
                                  .to = sync->peer,
                                  .version = view->table->version,
+                                 .sum = sum_of_all(sync, view),
                                  .takes = view->takes,
                                  .wants_walk = wants_walk,
                                  .is_walking = sync->is_walking,
                                  .is_after_cut = view->is_after_cut,
-                                 .is_filling = view->is_filling};
-    bool is_told = exchange_sum(view, sync->peer, everything, &hello->sum);
-    assert(is_told); /* no leaf is larger than everything */
+                                 .is_filling = view->is_filling,
+                                 .number = sync->next_number++,
+                                 .heard_number = sync->hello.number};
+    if (sync->asked_number == 0) {
+        sync->asked_number = hello->number;
+        sync->asked_ms = now_ms;
+    }
 }
 
 /* The levels of the walk. */
@@ -517,34 +531,47 @@ static uint64_t walk_from_ms(const struct sync *sync, const struct sync_event *e
 
 /* Events. */
 
+/* Both hold the same.  That counts as a comparison which began when the peer was asked: what it
+ * said unasked may be older than anything. */
+static void note_equal(struct sync *sync, const struct sync_event *event,
+                       struct sync_effects *effects)
+{
+    sync->is_differing = false;
+    sync->is_resting = false;
+    sync->pause_ms = sync->options.pause_min_ms;
+    if (sync->asked_number == 0 || sync->hello.heard_number < sync->asked_number)
+        return;
+    sync->asked_number = 0;
+    effects->compared_end = ring_table_partitions(event->view->table);
+    effects->compared_since_ms = sync->asked_ms;
+}
+
 static void on_hello(struct sync *sync, const struct sync_event *event,
                      struct sync_effects *effects)
 {
     const struct sync_hello *hello = event->hello;
-    struct sync_hello own;
 
     if (hello->from != sync->peer || hello->to != event->view->self)
         return;
     sync->hello = *hello;
+    if (hello->heard_number >= sync->next_number)
+        sync->hello.heard_number = 0; /* of an earlier machine, or nonsense */
     if (sync->is_walking)
         return;
     if (ring_version_compare(hello->version, event->view->table->version) != 0) {
         sync->is_differing = false;
         return;
     }
-    sync_make_hello(sync, event->view, event->wants_walk, &own);
-    sync->last = (struct sync_state){hello->version, own.sum, hello->sum, own.takes, hello->takes};
-    if (own.sum != hello->sum) {
+    uint64_t own_sum = sum_of_all(sync, event->view);
+    sync->last =
+        (struct sync_state){hello->version, own_sum, hello->sum, event->view->takes, hello->takes};
+    if (own_sum != hello->sum) {
         if (!sync->is_differing)
             sync->differs_since_ms = event->now_ms;
         sync->is_differing = true;
         return;
     }
-    sync->is_differing = false;
-    sync->is_resting = false;
-    sync->pause_ms = sync->options.pause_min_ms;
-    effects->compared_end = ring_table_partitions(event->view->table);
-    effects->compared_since_ms = event->now_ms;
+    note_equal(sync, event, effects);
 }
 
 /* The peer did not do what was asked.  Returns whether the walk goes on, with the task repeated. */
@@ -663,7 +690,8 @@ static bool is_sound_difference(const struct sync_task *task,
     return true;
 }
 
-static void on_difference(struct sync *sync, const struct sync_event *event)
+static void on_difference(struct sync *sync, const struct sync_event *event,
+                          struct sync_effects *effects)
 {
     const struct exchange_difference *difference = event->difference;
     struct sync_task *task = task_of(sync, difference->head.number, SYNC_TASK_ASKING);
@@ -672,8 +700,11 @@ static void on_difference(struct sync *sync, const struct sync_event *event)
         return;
     sync->cells_taken += event->changed_count;
     sync->repaired_now += event->changed_count;
+    if (event->has_failed && task->repeats++ >= sync->options.repeats_max) {
+        abandon_walk(sync, event, effects, "no memory");
+        return;
+    }
     if (event->has_failed) {
-        task->repeats++;
         postpone(task, SYNC_TASK_SCANNING, event->now_ms + sync->options.retry_ms);
         return;
     }
@@ -736,7 +767,7 @@ static void dispatch(struct sync *sync, const struct sync_event *event,
     case SYNC_SCANNED: on_scanned(sync, event, effects); break;
     case SYNC_DIFFERENCE:
         if (event->difference->answer == EXCHANGE_DONE) {
-            on_difference(sync, event);
+            on_difference(sync, event, effects);
             break;
         }
         struct sync_task *task = task_of(sync, event->difference->head.number, SYNC_TASK_ASKING);

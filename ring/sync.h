@@ -58,6 +58,8 @@ struct sync_hello {
     bool is_walking;             /* the sender is walking */
     bool is_after_cut;           /* the sender gives nothing away yet */
     bool is_filling;             /* the sender pulls whole partitions at the moment */
+    uint64_t number;             /* of this hello, rising */
+    uint64_t heard_number;       /* of the last one that the sender had from the receiver */
 };
 
 enum sync_task_state {
@@ -110,6 +112,10 @@ struct sync {
     bool is_differing;
     uint64_t differs_since_ms;
     struct sync_state last; /* at the last hello */
+
+    /* A hello whose echo is waited for: what the peer says after it is no older than that. */
+    uint64_t asked_number; /* 0: none */
+    uint64_t asked_ms;
 
     bool is_resting; /* the last walk repaired nothing, and this was the state when it began: */
     struct sync_state rested;
@@ -192,8 +198,8 @@ void sync_step(struct sync *, const struct sync_event *, struct sync_effects *);
  * do than fitted the effects. */
 uint64_t sync_deadline_ms(const struct sync *);
 
-/* What to put into a ping to the peer.  O(partitions). */
-void sync_make_hello(const struct sync *, const struct exchange_view *, bool wants_walk,
+/* What to put into a ping to the peer, and into its answer.  O(partitions). */
+void sync_make_hello(struct sync *, const struct exchange_view *, bool wants_walk, uint64_t now_ms,
                      struct sync_hello *);
 
 #endif

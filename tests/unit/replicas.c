@@ -634,7 +634,8 @@ static void send_hellos(struct replicas *replicas, struct replica *replica)
             continue;
         struct letter *letter = calloc(1, sizeof *letter);
         letter->is_hello = true;
-        sync_make_hello(&replica->syncs[i], &view, replica->wants_walk, &letter->hello);
+        sync_make_hello(&replica->syncs[i], &view, replica->wants_walk, replicas->now_ms,
+                        &letter->hello);
         send_letter(replicas, letter, replica->id, i + 1);
     }
 }

@@ -233,6 +233,52 @@ static void a_warming_node_hears_of_a_partition_only_when_it_has_its_cells(void 
     }
 }
 
+/* A hello that was on its way for long may be from before this node began to warm. */
+static void an_equal_sum_counts_from_when_the_peer_was_asked(void **state)
+{
+    struct replicas *replicas = new_replicas(9, 2, 2, 3, 3);
+    struct exchange_view views[2];
+    struct token_bucket bucket;
+    struct sync syncs[2];
+    struct sync_hello old, hello;
+    struct sync_effects effects;
+
+    (void)state;
+    token_bucket_init(&bucket, 1 << 20, 1 << 20, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        sync_init(&syncs[i], 2 - i, NULL, 1000 * (i + 1));
+        views[i] = (struct exchange_view){.self = i + 1,
+                                          .table = &replicas->tables[0],
+                                          .forests = replicas->replicas[i].forests,
+                                          .forest_count = REPLICAS_CLASSES,
+                                          .takes = SIBLINGS_ALL};
+    }
+    struct sync_event event = {.type = SYNC_HELLO, .bucket = &bucket};
+
+    sync_make_hello(&syncs[1], &views[1], false, 100, &old);
+    sync_make_hello(&syncs[0], &views[0], false, 5000, &hello); /* asked */
+    event.view = &views[0];
+    event.now_ms = 5010;
+    event.hello = &old;
+    sync_effects_init(&effects, NULL);
+    sync_step(&syncs[0], &event, &effects);
+    assert_int_equal(effects.compared_end, 0);
+
+    event.view = &views[1];
+    event.hello = &hello;
+    sync_effects_init(&effects, NULL);
+    sync_step(&syncs[1], &event, &effects);
+    sync_make_hello(&syncs[1], &views[1], false, 5020, &hello);
+    event.view = &views[0];
+    event.now_ms = 5030;
+    event.hello = &hello;
+    sync_effects_init(&effects, NULL);
+    sync_step(&syncs[0], &event, &effects);
+    assert_int_equal(effects.compared_end, 8);
+    assert_int_equal(effects.compared_since_ms, 5000);
+    free_replicas(replicas);
+}
+
 static void without_tokens_nothing_is_sent(void **state)
 {
     struct replicas *replicas = new_replicas(8, 2, 2, 3, 3);
@@ -263,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_full_node_and_an_evicting_node_neither_fight_nor_loop),
         cmocka_unit_test(what_cannot_be_repaired_is_not_tried_again),
         cmocka_unit_test(a_warming_node_hears_of_a_partition_only_when_it_has_its_cells),
+        cmocka_unit_test(an_equal_sum_counts_from_when_the_peer_was_asked),
         cmocka_unit_test(without_tokens_nothing_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
