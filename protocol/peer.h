@@ -79,6 +79,7 @@ struct peer_hello {
     node_id to;   /* whom it means to talk to; NODE_NONE: whoever listens there */
     uint64_t incarnation;
     enum peer_link_use use;
+    bool has_secret; /* it will prove that it knows the cluster's, and wants that proven */
     unsigned char nonce[PEER_NONCE_BYTES];
 };
 

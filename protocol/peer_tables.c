@@ -73,6 +73,7 @@ static const struct peer_field hello_fields[] = {
     U64(struct peer_hello, to),
     U64(struct peer_hello, incarnation),
     CHOICE(struct peer_hello, use, PEER_LINK_REQUESTS, PEER_LINK_BACKGROUND),
+    FLAG(struct peer_hello, has_secret),
     BLOB(struct peer_hello, nonce),
     END,
 };

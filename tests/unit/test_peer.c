@@ -96,7 +96,7 @@ static unsigned get_count(const struct peer_field *table, const struct peer_fiel
 {
     while (table->kind != PEER_FIELD_NUMBER || table->at != field->count_at)
         table++;
-    return table->bytes == 1 ? base[table->at] : base[table->at] | base[table->at + 1] << 8;
+    return base[table->at] | (table->bytes == 1 ? 0u : (unsigned)base[table->at + 1] << 8);
 }
 
 static void make_fields(struct random *, const struct peer_field *, unsigned char *base,
