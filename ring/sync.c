@@ -132,7 +132,7 @@ static unsigned count_bits(const uint64_t *words, unsigned end)
     unsigned count = 0;
 
     for (unsigned i = 0; i < end; i++)
-        count += words[i / 64] >> (i % 64) & 1;
+        count += (unsigned)(words[i / 64] >> (i % 64) & 1);
     return count;
 }
 
