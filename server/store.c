@@ -243,7 +243,7 @@ void stripe_use(struct stripe *stripe, struct item *item, uint64_t now_ms)
     const uint32_t now_s = clock_relative_s(now_ms) & ITEM_ACCESSED_MAX;
 
     (void)stripe;
-    if (item->frequency < 3)
+    if (item->frequency < FREQUENCY_MAX)
         item->frequency++;
     if (item->accessed_s != now_s)
         item->accessed_s = now_s & ITEM_ACCESSED_MAX;
@@ -257,7 +257,7 @@ static void replace(struct stripe *stripe, struct index_place place, struct item
 {
     item->in_main = old->in_main;
     item->tidied = old->tidied;
-    item->frequency = old->frequency < 3 ? old->frequency + 1 : 3;
+    item->frequency = old->frequency < FREQUENCY_MAX ? old->frequency + 1 : FREQUENCY_MAX;
     stripe_count(stripe, old, -1);
     stripe_count(stripe, item, 1);
     index_replace(&stripe->index, place, item);
@@ -273,8 +273,10 @@ uint32_t ghost_lines_for(const struct index *index)
 
 static bool insert(struct stripe *stripe, uint64_t hash, struct item *item)
 {
-    item->in_main = ghost_take(&stripe->ghost, hash);
-    stripe->counters.ghost_hits += item->in_main;
+    const bool is_back = ghost_take(&stripe->ghost, hash);
+
+    stripe->counters.ghost_hits += is_back;
+    item->in_main = is_back && earns_its_place(stripe, item, 1);
     item->frequency = 0;
     if (!queue_item(stripe, hash, item))
         goto fail;
@@ -317,7 +319,7 @@ bool stripe_overwrite(struct stripe *stripe, struct item *item, const struct ite
     item_init(item, spec, now_ms);
     item->in_main = before.in_main;
     item->tidied = before.tidied;
-    item->frequency = before.frequency < 3 ? before.frequency + 1 : 3;
+    item->frequency = before.frequency < FREQUENCY_MAX ? before.frequency + 1 : FREQUENCY_MAX;
     if (value.size > 0)
         memcpy(item_value(item), value.bytes, value.size);
     item->hlc = stripe_clock_next(stripe, now_ms);

@@ -14,6 +14,9 @@
 /* The two queues of S3-FIFO; an item's `in_main` is its queue. */
 enum { QUEUE_SMALL, QUEUE_MAIN, QUEUE_COUNT };
 
+/* What an item's `frequency` counts up to. */
+#define FREQUENCY_MAX 3
+
 struct stripe_counters {
     uint64_t items_total;
     uint64_t evictions, evicted_unfetched, evicted_active, evicted_nonzero, evicted_age_s;
@@ -110,6 +113,10 @@ bool store_make_room(struct store *, uint64_t hash, uint64_t wanted, uint64_t no
 /* An item has left its queue without its entry: the queue is tidied when it has too many of those.
  * Lock held. */
 void queue_entry_went_stale(struct stripe *);
+
+/* Whether an item of the stripe, or one that is to become one, was used often enough for the room it
+ * takes.  Lock held. */
+bool earns_its_place(const struct stripe *, const struct item *, unsigned uses);
 
 /* Puts an entry for the item into its queue.  Lock held. */
 bool queue_item(struct stripe *, uint64_t hash, struct item *);

@@ -356,6 +356,39 @@ static void items_that_are_used_outlive_those_that_are_not(void **state)
     store_close(store);
 }
 
+/* How many of `count` keys from `first` on are held. */
+static unsigned held_of(struct store *store, unsigned first, unsigned count)
+{
+    unsigned held = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        held += get(store, first + i, NOW_MS) >= 0;
+    return held;
+}
+
+static void a_large_item_has_to_be_used_more_often_to_stay(void **state)
+{
+    enum { OF_EACH = 1000, ONCE_LARGE = 100000, TWICE_LARGE = 200000, FILLING = 300000 };
+    struct store *store = store_open(8 * MB, true);
+
+    (void)state;
+    for (unsigned i = 0; i < OF_EACH; i++) {
+        set(store, i, 100, 0, NOW_MS);
+        set(store, ONCE_LARGE + i, 450, 0, NOW_MS);
+        set(store, TWICE_LARGE + i, 450, 0, NOW_MS);
+        get(store, i, NOW_MS);
+        get(store, ONCE_LARGE + i, NOW_MS);
+        get(store, TWICE_LARGE + i, NOW_MS);
+        get(store, TWICE_LARGE + i, NOW_MS);
+    }
+    for (unsigned i = 0; i < 100000; i++)
+        set(store, FILLING + i, 100, 0, NOW_MS);
+    assert_true(held_of(store, 0, OF_EACH) > OF_EACH * 9 / 10);
+    assert_true(held_of(store, ONCE_LARGE, OF_EACH) < OF_EACH / 10);
+    assert_true(held_of(store, TWICE_LARGE, OF_EACH) > OF_EACH * 9 / 10);
+    store_close(store);
+}
+
 static void a_key_that_comes_back_soon_after_its_eviction_goes_to_main(void **state)
 {
     struct store *store = store_open(16 * MB, true);
@@ -744,6 +777,7 @@ int main(void)
         cmocka_unit_test(without_eviction_a_full_store_refuses),
         cmocka_unit_test(without_eviction_expired_items_make_room),
         cmocka_unit_test(items_that_are_used_outlive_those_that_are_not),
+        cmocka_unit_test(a_large_item_has_to_be_used_more_often_to_stay),
         cmocka_unit_test(a_key_that_comes_back_soon_after_its_eviction_goes_to_main),
         cmocka_unit_test(an_item_expires_at_its_millisecond),
         cmocka_unit_test(expired_items_go_before_any_living_one),
