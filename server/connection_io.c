@@ -4,7 +4,7 @@
  *       -> send what is unsent             blocked: wait for room, read nothing meanwhile
  *       -> make more of a long answer      (connection_produce)
  *       -> serve the rest, or receive once and serve
- *            parse up to 64 operations -> execute_batch -> ... until the input is used up
+ *            parse up to 32 operations -> execute_batch -> ... until the input is used up
  *       -> send all answers at once
  *       -> wait for input again, or be runnable, or close
  *

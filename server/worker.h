@@ -19,7 +19,9 @@
 struct store;
 
 #define WORKER_INPUT_BYTES (64 * 1024)
-#define WORKER_BATCH_MAX   64
+/* More would push what was fetched ahead for the first out of the L1 cache again: measured with
+ * multigets of 100 keys, 64 take an eighth longer. */
+#define WORKER_BATCH_MAX   32
 
 /* Who may touch which field:
  *   [I] never changes after workers_start()  [W] only the worker's thread
