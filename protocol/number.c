@@ -85,25 +85,37 @@ static inline void put_eight(unsigned char *out, uint32_t number)
     put_pair(out + 6, low % 100);
 }
 
-static inline size_t count_digits(uint32_t number)
-{
-    static const uint32_t powers[] = {10, 100, 1000, 10000, 100000, 1000000, 10000000};
-    size_t digits = 1;
-    while (digits < 8 && number >= powers[digits - 1])
-        digits++;
-    return digits;
-}
-
-/* A number of up to eight digits without the zeros before it. */
-static inline size_t put_short(unsigned char *out, uint32_t number)
+/* One digit or two. */
+static inline size_t put_two(unsigned char *out, uint32_t number)
 {
     if (number < 10) {
         *out = (unsigned char)('0' + number);
         return 1;
     }
-    if (number < 100) {
-        put_pair(out, number);
-        return 2;
+    put_pair(out, number);
+    return 2;
+}
+
+/* Of a number of five to eight. */
+static inline size_t count_digits(uint32_t number)
+{
+    static const uint32_t powers[] = {100000, 1000000, 10000000};
+    size_t digits = 5;
+    while (digits < 8 && number >= powers[digits - 5])
+        digits++;
+    return digits;
+}
+
+/* A number of up to eight digits without the zeros before it; up to four, which sizes are, without
+ * a loop. */
+static inline size_t put_short(unsigned char *out, uint32_t number)
+{
+    if (number < 100)
+        return put_two(out, number);
+    if (number < 10000) {
+        size_t digits = put_two(out, number / 100);
+        put_pair(out + digits, number % 100);
+        return digits + 2;
     }
     unsigned char eight[8];
     size_t digits = count_digits(number);
