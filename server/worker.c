@@ -23,6 +23,7 @@ void worker_add_runnable(struct worker *worker, struct connection *connection)
     worker->runnable_end = &connection->next_runnable;
     worker->runnable_count++;
     connection->is_runnable = true;
+    ev_prepare_start(worker->loop, &worker->before_wait);
     ev_idle_start(worker->loop, &worker->keep_going);
 }
 
@@ -135,16 +136,17 @@ static void serve_runnable(struct ev_loop *loop, ev_prepare *prepare, int events
         remove_runnable(worker, connection);
         connection_run(connection);
     }
-    if (worker->runnable == NULL && ev_is_active(&worker->keep_going))
+    if (worker->runnable == NULL) {
         ev_idle_stop(loop, &worker->keep_going);
+        ev_prepare_stop(loop, &worker->before_wait);
+    }
 }
 
-static void refresh_now(struct ev_loop *loop, ev_check *check, int events)
+/* Called between the end of a wait and the first of its events. */
+static void refresh_now(struct ev_loop *loop)
 {
-    struct worker *worker = check->data;
+    struct worker *worker = ev_userdata(loop);
 
-    (void)loop;
-    (void)events;
     worker->now_ms = clock_now_ms();
 }
 
@@ -203,10 +205,19 @@ static void finish(struct worker *worker)
         connection_close(worker->connections, CLOSE_SHUTDOWN);
 }
 
+/* Nobody cancels a worker.  Told so, the C library leaves out two atomic operations around each
+ * system call that may wait, which otherwise are a hundred instructions of each request. */
+static void refuse_cancellation(void)
+{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+}
+
 static void *run(void *argument)
 {
     struct worker *worker = argument;
 
+    refuse_cancellation();
     store_thread_init(worker->store);
     worker->now_ms = clock_now_ms();
     ev_run(worker->loop, 0);
@@ -222,15 +233,12 @@ static void set_watchers(struct worker *worker)
 
     worker->wake.data = worker;
     worker->before_wait.data = worker;
-    worker->after_wait.data = worker;
     worker->idle_check.data = worker;
     ev_async_init(&worker->wake, on_wake);
     ev_async_start(loop, &worker->wake);
     ev_prepare_init(&worker->before_wait, serve_runnable);
-    ev_prepare_start(loop, &worker->before_wait);
-    ev_check_init(&worker->after_wait, refresh_now);
-    ev_set_priority(&worker->after_wait, EV_MAXPRI);
-    ev_check_start(loop, &worker->after_wait);
+    ev_set_userdata(loop, worker);
+    ev_set_loop_release_cb(loop, NULL, refresh_now);
     ev_idle_init(&worker->keep_going, keep_going);
     double interval_s = idle_s > 60 ? idle_s / 60 : 1;
     ev_timer_init(&worker->idle_check, close_idle, interval_s, interval_s);

@@ -54,9 +54,8 @@ struct worker {
     unsigned runnable_count;         /* [W] */
     struct connection *watching;     /* [W] the log watchers */
     ev_async wake;                   /* [A] */
-    ev_prepare before_wait;          /* [W] serves the runnable ones */
-    ev_check after_wait;             /* [W] refreshes now_ms */
-    ev_idle keep_going;              /* [W] active while there are runnable ones */
+    ev_prepare before_wait;          /* [W] serves the runnable ones; active while there are any, */
+    ev_idle keep_going;              /* [W] likewise, so that the loop does not wait */
     ev_timer idle_check;             /* [W] closes idle connections (-o idle_timeout) */
 };
 
