@@ -60,6 +60,7 @@ enum glue_break {
 struct options {
     uint64_t seed;
     unsigned nodes; /* at the start; 0: drawn from the seed */
+    unsigned quorum[3]; /* N, R, W; 0: drawn from the seed */
     uint64_t run_ms;
     unsigned faults;    /* a bit for each type */
     unsigned workloads; /* a bit for each type */

@@ -51,6 +51,9 @@ static void choose_settings(struct sim *sim)
                                           {3, 3, 1}, {3, 1, 1}, {2, 1, 2}, {5, 3, 3}};
     const unsigned *quorum = quorums[random_below(&sim->random, 8)];
 
+    if (sim->options.quorum[0] != 0)
+        quorum = sim->options.quorum;
+
     sim->settings = (struct settings){
         .copies = quorum[0],
         .read_quorum = quorum[1],
@@ -109,7 +112,7 @@ static void found_table(struct sim *sim)
     free(work);
 }
 
-static void begin(struct sim *sim, const struct options *options, bool is_printing)
+void sim_begin(struct sim *sim, const struct options *options, bool is_printing)
 {
     memset(sim, 0, sizeof *sim);
     sim->options = *options;
@@ -190,7 +193,7 @@ static bool pass_round(struct sim *sim)
 
 void sim_run(struct sim *sim, const struct options *options, bool is_printing)
 {
-    begin(sim, options, is_printing);
+    sim_begin(sim, options, is_printing);
     if (!pass(sim, SEASON_SETTLE, START_MS))
         return;
     while (sim_now(sim) < sim->options.run_ms && pass_round(sim))

@@ -58,7 +58,14 @@ struct sim {
     unsigned rounds;    /* in which everything settled and was checked */
     struct ring_table table;
     unsigned char *table_rows;
+    /* Where the clients are those of a story (tests/scenario): it hears the answers. */
+    void (*hears)(struct sim *, unsigned node, const struct command *,
+                  const struct command_answer *);
+    struct story *story;
 };
+
+/* Makes a cluster and starts its nodes; then time may pass. */
+void sim_begin(struct sim *, const struct options *, bool is_printing);
 
 /* Runs a whole run; `sim` is big, and the caller's.  What came of it is in its report. */
 void sim_run(struct sim *, const struct options *, bool is_printing);

@@ -449,13 +449,18 @@ static void count_answer(struct workload *workload, enum request_answer answer)
 void workload_answer(struct sim *sim, unsigned node, const struct command *command,
                      const struct command_answer *answer)
 {
-    struct operation *operation = find_operation(sim, command->number);
+    struct operation *operation = NULL;
 
     report_event(&sim->report, 0x500 + answer->answer, command->number, answer->write);
     report_line(sim, (int)node, command->key,
                 "client hears of operation %" PRIu64 ": %s, %s, %u of %u", command->number,
                 request_answer_name(answer->answer), command_result_name(answer->result),
                 answer->got, answer->needed);
+    if (sim->hears != NULL) {
+        sim->hears(sim, node, command, answer);
+        return;
+    }
+    operation = find_operation(sim, command->number);
     if (operation == NULL || ++operation->answers > 1) {
         report_broken(sim, PROMISE_ANSWERED_ONCE, command->key,
                       "operation %" PRIu64 " is answered once more", command->number);
