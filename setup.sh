@@ -22,7 +22,7 @@ PACKAGES_TEST=(
 PACKAGES_TEST_CLIENTS=(
     libmemcached-tools python3-pymemcache python3-pylibmc libcache-memcached-perl
     libcache-memcached-fast-perl php-cli php-memcached php-memcache nodejs npm shellcheck man-db
-    util-linux
+    util-linux spin
 )
 
 say() {

@@ -315,6 +315,7 @@ static void on_ping(struct run *run, const struct claimant_event *event)
         return;
     if (peer != NULL && !is_late(claimant, peer, ping)) {
         peer->mark = mark;
+        peer->digest = ping->membership_digest;
         peer->incarnation = ping->incarnation;
         peer->is_warm = ping->warming.size == 0;
         peer->is_holding = ping->is_holding;
@@ -475,17 +476,25 @@ static bool is_own_turn(const struct claimant *claimant)
     return who == claimant->config.self || (who == NODE_NONE && claimant->is_forced);
 }
 
-/* How many members of the current table hold just that, and can be reached. */
+/* Whether a node can be reached, and has this node's table and membership. */
+static bool is_holder(const struct claimant *claimant, node_id id)
+{
+    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
+
+    if (peer == NULL || !peer->is_reachable || mark_compare(peer->mark, mark_of(claimant)) != 0)
+        return false;
+#ifdef RING_BREAK_STALE_MEMBERSHIP
+    return true;
+#endif
+    return id == claimant->config.self || peer->digest == claimant->membership->digest;
+}
+
 static unsigned count_holders(const struct claimant *claimant)
 {
-    struct claimant_mark mark = mark_of(claimant);
     unsigned count = 0;
 
-    for (unsigned i = 0; i < claimant->table.member_count; i++) {
-        const struct claimant_peer *peer =
-            claimant_find_peer(claimant, claimant->table.members[i].id);
-        count += peer != NULL && peer->is_reachable && mark_compare(peer->mark, mark) == 0;
-    }
+    for (unsigned i = 0; i < claimant->table.member_count; i++)
+        count += is_holder(claimant, claimant->table.members[i].id);
     assert(count <= claimant->table.member_count);
     return count;
 }
@@ -523,16 +532,6 @@ static node_id first_warming(const struct claimant *claimant)
         if (!is_done_warming(claimant, claimant->table.members[i].id))
             return claimant->table.members[i].id;
     return NODE_NONE;
-}
-
-/* Whether the membership knows all members of the table: if not, it is behind, and a table made of
- * it would take away from somebody what another claimant has just given. */
-static bool knows_members(const struct claimant *claimant)
-{
-    for (unsigned i = 0; i < claimant->table.member_count; i++)
-        if (membership_find(claimant->membership, claimant->table.members[i].id) == NULL)
-            return false;
-    return true;
 }
 
 /* Asks claim for the next table, into `work->table`. */
@@ -632,8 +631,6 @@ static enum claimant_state consider(struct run *run)
         return CLAIMANT_IDLE;
     if (run->now_ms < claimant->quiet_until_ms)
         return CLAIMANT_QUIET;
-    if (!knows_members(claimant) && !claimant->is_forced)
-        return CLAIMANT_MINORITY;
     if (claimant->need == CLAIMANT_NEED_UNKNOWN)
         find_need(run);
     if (claimant->need == CLAIMANT_COMPLETE)

@@ -15,8 +15,10 @@
  *     |  are up, leaving ones that hold nothing gone                          v
  *     +------------------------------------------------------- WARMING <-- published
  *
- * - A commit needs a majority of the members of the current table: reachable, and holding just that
- *   table, as their pings said.  So two sides of a cut cannot both go on.  Forced, it needs none.
+ * - A commit needs a majority of the members of the current table: reachable, and with just that
+ *   table and this node's membership, as their pings said.  So two sides of a cut cannot both go
+ *   on; and as majorities meet, no later claimant undoes a table because it had not heard of the
+ *   acts behind it.  Forced, it needs none.
  * - One step of claim at a time.  The next one is published once all who own something are warm
  *   under the current table; who is unreachable is waited for only if the last table gave it
  *   something, until it is back or an operator removes it.
@@ -135,6 +137,7 @@ struct claimant_peer {
     bool is_warm;    /* under the table of `mark` */
     bool is_holding;
     struct claimant_mark mark; /* of its table, as its last ping said */
+    uint64_t digest;           /* of its membership */
     uint64_t incarnation;
 };
 
