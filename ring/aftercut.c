@@ -2,18 +2,24 @@
 #include <assert.h>
 #include <string.h>
 
-void aftercut_init(struct aftercut *aftercut, uint32_t retry_ms, unsigned partition_count,
-                   hlc_time *before, uint64_t first_number)
+void aftercut_init(struct aftercut *aftercut, const struct aftercut_options *options,
+                   unsigned partition_count, hlc_time *before, struct aftercut_contact *contacts,
+                   uint64_t now_ms, uint64_t wall_ms, uint64_t first_number)
 {
     memset(aftercut, 0, sizeof *aftercut);
-    assert(retry_ms > 0);
+    assert(options->retry_ms > 0);
+    assert(options->grace_ms > options->detection_ms);
     assert(first_number > 0);
-    aftercut->retry_ms = retry_ms;
+    aftercut->options = *options;
     aftercut->next_number = first_number;
     aftercut->before = before;
+    aftercut->contacts = contacts;
     aftercut->partition_count = partition_count;
-    aftercut->wake_ms = UINT64_MAX;
+    aftercut->stepped_ms = now_ms;
+    aftercut->stepped_wall_ms = wall_ms;
+    aftercut->wake_ms = now_ms;
     memset(before, 0, partition_count * sizeof before[0]);
+    memset(contacts, 0, partition_count * sizeof contacts[0]);
 }
 
 bool aftercut_is_suspect(const struct aftercut *aftercut, unsigned partition, struct dot dot)
@@ -51,6 +57,8 @@ static void clear(struct aftercut *aftercut, unsigned partition)
 
 static void start(struct aftercut *aftercut, unsigned partition, hlc_time cut)
 {
+    if (aftercut->before[partition] > cut)
+        cut = aftercut->before[partition];
     clear(aftercut, partition); /* from its beginning */
     if (cut == 0)
         return;
@@ -87,6 +95,41 @@ static bool is_reachable(const struct aftercut_event *event, unsigned partition)
         if (table->members[row[i]].id != event->view->self && event->peers[row[i]].is_reachable)
             return true;
     return false;
+}
+
+/* Whether no more than half of the owners can be reached. */
+static bool is_cut_off(const struct aftercut_event *event, unsigned partition)
+{
+    const struct ring_table *table = event->view->table;
+    const unsigned char *row = ring_table_row(table, partition);
+    unsigned owners = 0, connected = 0;
+
+    for (; owners < table->copies && row[owners] != RING_NO_OWNER; owners++)
+        connected += event->peers[row[owners]].is_reachable ||
+                     table->members[row[owners]].id == event->view->self;
+    return owners > 1 && 2 * connected <= owners;
+}
+
+/* Begins with a partition when a cut ends that was longer than the grace. */
+static void note_contact(struct aftercut *aftercut, unsigned partition,
+                         const struct aftercut_event *event)
+{
+    struct aftercut_contact *contact = &aftercut->contacts[partition];
+    const struct aftercut_options *options = &aftercut->options;
+    bool has_slept = event->now_ms - aftercut->stepped_ms > options->grace_ms;
+    bool is_cut = is_cut_off(event, partition);
+
+    if (!contact->is_cut_off && (is_cut || has_slept)) {
+        contact->is_cut_off = true;
+        contact->lost_ms = has_slept ? aftercut->stepped_ms : event->now_ms;
+        contact->lost_wall_ms = has_slept ? aftercut->stepped_wall_ms : event->wall_ms;
+    }
+    if (!contact->is_cut_off || is_cut)
+        return;
+    contact->is_cut_off = false;
+    if (event->now_ms - contact->lost_ms + options->detection_ms > options->grace_ms &&
+        contact->lost_wall_ms > options->detection_ms)
+        start(aftercut, partition, hlc_of_ms(contact->lost_wall_ms - options->detection_ms));
 }
 
 /* Starts the batch again, with those who can be asked now. */
@@ -196,6 +239,7 @@ static void on_known(struct aftercut *aftercut, const struct aftercut_event *eve
             }
     if (slot == NULL || peer->has_answered)
         return;
+    peer->has_refused = known->answer == EXCHANGE_NOT_NOW;
     if (known->answer != EXCHANGE_DONE || known->dot_count != slot->dot_count)
         return; /* it will be asked again */
     peer->has_answered = true;
@@ -231,6 +275,25 @@ static void check_slot(struct aftercut *aftercut, struct aftercut_slot *slot,
         begin_class(aftercut, slot, slot->forest + 1, event, effects);
 }
 
+/* Goes on without those who were cut off themselves. */
+static void stop_waiting(struct aftercut *aftercut, struct aftercut_slot *slot,
+                         const struct aftercut_event *event, struct aftercut_effects *effects)
+{
+    unsigned answered = 0, refused = 0;
+
+    for (unsigned i = 0; i < slot->peer_count; i++) {
+        answered += slot->peers[i].has_answered;
+        refused += slot->peers[i].has_refused && !slot->peers[i].has_answered;
+    }
+    if (slot->state != AFTERCUT_ASKING || aftercut->patient_until_ms > event->now_ms ||
+        answered + refused < slot->peer_count)
+        return;
+    if (answered > 0)
+        end_batch(aftercut, slot, event, effects);
+    else
+        begin_class(aftercut, slot, slot->forest + 1, event, effects);
+}
+
 static void use_free_slots(struct aftercut *aftercut, const struct aftercut_event *event,
                            struct aftercut_effects *effects)
 {
@@ -260,7 +323,7 @@ static void count_active(struct aftercut *aftercut, const struct aftercut_event 
     assert(aftercut->active_count <= aftercut->pending_count);
     if (aftercut->active_count > before)
         aftercut->patient_until_ms =
-            event->now_ms + AFTERCUT_PATIENCE * (uint64_t)aftercut->retry_ms;
+            event->now_ms + AFTERCUT_PATIENCE * (uint64_t)aftercut->options.retry_ms;
 }
 
 static bool ask(struct aftercut *aftercut, const struct aftercut_slot *slot,
@@ -281,7 +344,7 @@ static bool ask(struct aftercut *aftercut, const struct aftercut_slot *slot,
     if (!token_bucket_take(event->bucket, exchange_message_bytes(message), event->now_ms))
         return false;
     effects->message_count++;
-    peer->repeat_at_ms = event->now_ms + aftercut->retry_ms;
+    peer->repeat_at_ms = event->now_ms + aftercut->options.retry_ms;
     return true;
 }
 
@@ -294,7 +357,7 @@ static void go_on(struct aftercut *aftercut, const struct aftercut_event *event,
         if (slot->state == AFTERCUT_TO_SCAN || is_late) {
             slot->state = AFTERCUT_SCANNING;
             slot->number = aftercut->next_number++;
-            slot->scan_again_ms = event->now_ms + aftercut->retry_ms;
+            slot->scan_again_ms = event->now_ms + aftercut->options.retry_ms;
             effects->scans[effects->scan_count++] = (struct aftercut_scan){
                 {slot->cursor, merkle_range_last(range_of(event->view->table, slot->partition)),
                  slot->number, slot->copies, slot->copies, AFTERCUT_BATCH},
@@ -311,12 +374,13 @@ static void go_on(struct aftercut *aftercut, const struct aftercut_event *event,
 
 static uint64_t next_wake_ms(const struct aftercut *aftercut, const struct aftercut_event *event)
 {
-    uint64_t wake_ms = event->now_ms + aftercut->retry_ms; /* who is reachable may change */
+    uint64_t wake_ms = event->now_ms + aftercut->options.retry_ms;
+    uint64_t idle_ms = event->now_ms + aftercut->options.grace_ms / 4; /* to notice a sleep */
     uint64_t ready_ms = token_bucket_ready_ms(event->bucket);
     unsigned used = 0;
 
     if (aftercut->pending_count == 0)
-        return UINT64_MAX;
+        return idle_ms;
     for (unsigned i = 0; i < AFTERCUT_WINDOW; i++) {
         const struct aftercut_slot *slot = &aftercut->slots[i];
         if (slot->state == AFTERCUT_TO_SCAN)
@@ -328,7 +392,25 @@ static uint64_t next_wake_ms(const struct aftercut *aftercut, const struct after
     }
     if (used < AFTERCUT_WINDOW && used < aftercut->active_count)
         wake_ms = 0; /* partitions wait for a slot that became free */
-    return wake_ms > ready_ms ? wake_ms : ready_ms;
+    if (wake_ms < ready_ms)
+        wake_ms = ready_ms;
+    return wake_ms < idle_ms ? wake_ms : idle_ms;
+}
+
+/* What changed around this node since the last step. */
+static void check_all(struct aftercut *aftercut, const struct aftercut_event *event,
+                      struct aftercut_effects *effects)
+{
+    for (unsigned p = 0; p < aftercut->partition_count; p++)
+        note_contact(aftercut, p, event);
+    aftercut->stepped_ms = event->now_ms;
+    aftercut->stepped_wall_ms = event->wall_ms;
+    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++) {
+        if (aftercut->slots[i].state != AFTERCUT_FREE)
+            check_slot(aftercut, &aftercut->slots[i], event, effects);
+        if (effects->forget_count == 0)
+            stop_waiting(aftercut, &aftercut->slots[i], event, effects);
+    }
 }
 
 void aftercut_step(struct aftercut *aftercut, const struct aftercut_event *event,
@@ -336,15 +418,19 @@ void aftercut_step(struct aftercut *aftercut, const struct aftercut_event *event
 {
     assert(effects->message_count == 0);
     assert(aftercut->partition_count == ring_table_partitions(event->view->table));
-    for (unsigned i = 0; i < AFTERCUT_WINDOW; i++)
-        if (aftercut->slots[i].state != AFTERCUT_FREE)
-            check_slot(aftercut, &aftercut->slots[i], event, effects);
+    check_all(aftercut, event, effects);
     switch (event->type) {
     case AFTERCUT_TICK: break;
     case AFTERCUT_START: start(aftercut, event->partition, event->cut); break;
     case AFTERCUT_STOP: clear(aftercut, event->partition); break;
-    case AFTERCUT_SCANNED: on_scanned(aftercut, event, effects); break;
-    case AFTERCUT_KNOWN: on_known(aftercut, event, effects); break;
+    case AFTERCUT_SCANNED:
+        if (effects->forget_count == 0) /* else it is asked for again */
+            on_scanned(aftercut, event, effects);
+        break;
+    case AFTERCUT_KNOWN:
+        if (effects->forget_count == 0)
+            on_known(aftercut, event, effects);
+        break;
     }
     count_active(aftercut, event);
     if (aftercut->pending_count > 0) {

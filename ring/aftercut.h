@@ -6,6 +6,11 @@
  * owners which of its old dots they hold; what all of them lack is forgotten (counted), what was
  * written since the cut began is kept.  (DESIGN, section 2.)
  *
+ * A node counts as cut off from a partition while it can reach no more than half of the owners
+ * (itself included, if it is one), and while it stood still.  Shorter cuts than the grace do no
+ * harm.  What is suspect is told by the time in the dot, with some time left for noticing the cut:
+ * rather is an old version kept than a write lost that was accepted meanwhile.
+ *
  *    TO_SCAN ---> SCANNING ---> ASKING all at once ---> forget, next batch ---> ... ---> end: clear
  *       ^                         | one became unreachable, or warms, or the table changed
  *       +-------------------------+
@@ -13,7 +18,8 @@
  * 1. A sibling is forgotten only if its dot is from before the cut, at least one other owner is
  *    reachable and warm, and all of those answered that they do not hold it.
  * 2. If owners are reachable, but none of them is warm AFTERCUT_PATIENCE retries after the last
- *    partition began or came within reach, nobody knows better: everything is kept.
+ *    partition began or came within reach, nobody knows better: everything is kept.  So it is if
+ *    those who are warm answer that they were cut off themselves.
  * 3. While no other owner is reachable the partition waits.  There is nobody to give its cells to.
  *
  * Threads: belongs to its caller. */
@@ -44,6 +50,7 @@ struct aftercut_peer {
     uint64_t number; /* 0: not asked yet */
     uint64_t repeat_at_ms;
     bool has_answered;
+    bool has_refused; /* it was cut off itself */
 };
 
 struct aftercut_slot {
@@ -62,10 +69,25 @@ struct aftercut_slot {
     uint64_t known[AFTERCUT_BATCH / 64]; /* bit i: somebody holds dot i */
 };
 
-struct aftercut {
+/* When a node was last not cut off from a partition. */
+struct aftercut_contact {
+    bool is_cut_off;
+    uint64_t lost_ms; /* monotonic */
+    uint64_t lost_wall_ms;
+};
+
+struct aftercut_options {
     uint32_t retry_ms;
+    uint64_t grace_ms;     /* --tombstone-grace */
+    uint32_t detection_ms; /* in which a lost peer is noticed */
+};
+
+struct aftercut {
+    struct aftercut_options options;
     uint64_t next_number;
     hlc_time *before; /* the caller's, by partition: dots below are suspect; 0: none are */
+    struct aftercut_contact *contacts;    /* the caller's, by partition */
+    uint64_t stepped_ms, stepped_wall_ms; /* the last step */
     unsigned partition_count;
     unsigned pending_count;    /* partitions with suspects */
     unsigned active_count;     /* those of them with another owner who is reachable */
@@ -79,8 +101,8 @@ struct aftercut {
 
 enum aftercut_event_type {
     AFTERCUT_TICK,    /* a deadline has come, tokens have, or who is reachable changed */
-    AFTERCUT_START,   /* for `partition`, dots up to `cut` are suspect */
-    AFTERCUT_STOP,    /* `partition` is not owned any more */
+    AFTERCUT_START,   /* for `partition`, dots before `cut` are suspect: a snapshot of then */
+    AFTERCUT_STOP,    /* `partition` holds nothing any more */
     AFTERCUT_SCANNED, /* the dots that a scan found */
     AFTERCUT_KNOWN
 };
@@ -101,12 +123,13 @@ struct aftercut_scanned {
 
 struct aftercut_event {
     enum aftercut_event_type type;
-    uint64_t now_ms; /* monotonic */
+    uint64_t now_ms;  /* monotonic */
+    uint64_t wall_ms; /* since 1970 */
     const struct exchange_view *view;
     const struct peer_view *peers; /* by index of the table's members */
     struct token_bucket *bucket;
     unsigned partition;
-    hlc_time cut; /* this node's clock when the cut began */
+    hlc_time cut;
     const struct aftercut_scanned *scanned;
     const struct exchange_known *known;
 };
@@ -130,13 +153,14 @@ static inline void aftercut_effects_init(struct aftercut_effects *effects, struc
     effects->forget_count = effects->cleared_count = 0;
 }
 
-/* `before` has `partition_count` places, is cleared here, and has to live as long as the machine;
- * `first_number` as for sync_init(). */
-void aftercut_init(struct aftercut *, uint32_t retry_ms, unsigned partition_count, hlc_time *before,
-                   uint64_t first_number);
+/* `before` and `contacts` have `partition_count` places, are cleared here, and have to live as long
+ * as the machine; `first_number` as for sync_init(). */
+void aftercut_init(struct aftercut *, const struct aftercut_options *, unsigned partition_count,
+                   hlc_time *before, struct aftercut_contact *contacts, uint64_t now_ms,
+                   uint64_t wall_ms, uint64_t first_number);
 void aftercut_step(struct aftercut *, const struct aftercut_event *, struct aftercut_effects *);
 
-/* When to send AFTERCUT_TICK; UINT64_MAX if nothing is pending. */
+/* When to send AFTERCUT_TICK. */
 uint64_t aftercut_deadline_ms(const struct aftercut *);
 
 /* Whether a partition with suspects has another owner who is reachable: what goes into struct

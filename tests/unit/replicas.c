@@ -419,7 +419,7 @@ static void run_aftercut(struct replicas *replicas, struct replica *replica,
     struct aftercut_effects effects;
 
     aftercut_effects_init(&effects, NULL);
-    event->now_ms = replicas->now_ms;
+    event->now_ms = event->wall_ms = replicas->now_ms;
     event->view = &view;
     event->peers = replica->peers;
     event->bucket = &replica->bucket;
@@ -615,14 +615,19 @@ static void deliver(struct replicas *replicas)
 
 static void look_at_peers(struct replicas *replicas, struct replica *replica)
 {
+    bool has_changed = false;
+
     for (unsigned i = 0; i < replicas->count; i++) {
         bool is_reachable =
             !replicas->is_cut[replica->index][i] && !replicas->is_cut[i][replica->index];
         if (replica->peers[i].is_reachable && !is_reachable && i != replica->index)
             run_sync(replicas, replica, i, &(struct sync_event){.type = SYNC_UNREACHABLE});
+        has_changed |= replica->peers[i].is_reachable != is_reachable;
         replica->peers[i].is_reachable = is_reachable;
         replica->peers[i].warming = replicas->replicas[i].warming;
     }
+    if (has_changed)
+        run_aftercut(replicas, replica, &(struct aftercut_event){.type = AFTERCUT_TICK});
 }
 
 static void send_hellos(struct replicas *replicas, struct replica *replica)
@@ -682,8 +687,10 @@ void replicas_restart(struct replicas *replicas, struct replica *replica)
             sync_init(&replica->syncs[i], i + 1, NULL, number);
     fill_init(&replica->fill, 1000, 1u << replicas->partition_bits, replica->fill_wanted, number);
     handoff_init(&replica->handoff, 1000, number);
-    aftercut_init(&replica->aftercut, 1000, 1u << replicas->partition_bits,
-                  replica->aftercut_before, number);
+    struct aftercut_options options = {1000, replicas->grace_ms, 5000};
+    aftercut_init(&replica->aftercut, &options, 1u << replicas->partition_bits,
+                  replica->aftercut_before, replica->aftercut_contacts, replicas->now_ms,
+                  replicas->now_ms, number);
     memset(replica->compared, 0, sizeof replica->compared);
 }
 
@@ -702,7 +709,8 @@ void replicas_init(struct replicas *replicas, uint64_t seed, unsigned count, uns
 
     memset(replicas, 0, sizeof *replicas);
     replicas->random.state = seed;
-    replicas->now_ms = 1000;
+    replicas->now_ms = 1000000;
+    replicas->grace_ms = 3600000;
     replicas->count = count;
     replicas->class_count = 1;
     replicas->partition_bits = partition_bits;

@@ -40,6 +40,7 @@ struct replica {
     struct handoff handoff;
     struct aftercut aftercut;
     hlc_time aftercut_before[REPLICAS_PARTITIONS];
+    struct aftercut_contact aftercut_contacts[REPLICAS_PARTITIONS];
     bool wants_walk;
     uint64_t compared[REPLICAS_MAX]; /* by peer: a bit per partition that sync reported */
     unsigned evicted;                /* by merging what did not fit */
@@ -50,6 +51,7 @@ struct letter;
 struct replicas {
     struct random random;
     uint64_t now_ms;
+    uint64_t grace_ms; /* an hour, for machines made after it was changed */
     unsigned count;
     unsigned class_count; /* keys have the table's copies, or (every other) one less */
     unsigned partition_bits, leaf_bits, copies;

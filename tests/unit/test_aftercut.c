@@ -193,6 +193,102 @@ static void nothing_is_given_away_before_all_was_asked(void **state)
     free_story(story);
 }
 
+/* A cut of so many seconds, with a delete at the others and a write here in the middle of it. */
+static void play_cut(struct replicas *replicas, unsigned seconds, uint64_t deleted,
+                     uint64_t written)
+{
+    replicas_init(replicas, seconds, 3, 3, 3, 2);
+    replicas->grace_ms = 60000;
+    for (unsigned i = 0; i < 3; i++)
+        replicas_restart(replicas, &replicas->replicas[i]);
+    replicas_write(replicas, &replicas->replicas[0], deleted, SIBLING_VALUE, false);
+    replicas_run(replicas, 10000);
+    assert_non_null(replicas_find(&replicas->replicas[2], deleted));
+    for (unsigned i = 0; i < 2; i++)
+        replicas->is_cut[2][i] = replicas->is_cut[i][2] = true;
+    replicas_run(replicas, 500 * seconds);
+    for (unsigned i = 0; i < 2; i++)
+        replicas_drop(replicas, &replicas->replicas[i], deleted); /* and reaped */
+    replicas_write(replicas, &replicas->replicas[2], written, SIBLING_VALUE, false);
+    replicas_run(replicas, 500 * seconds);
+    memset(replicas->is_cut, 0, sizeof replicas->is_cut);
+    replicas_run(replicas, 60000);
+    assert_true(replicas_agree(replicas, &replicas->tables[0]));
+    for (unsigned i = 0; i < 3; i++)
+        assert_non_null(replicas_find(&replicas->replicas[i], written));
+}
+
+static void a_cut_longer_than_the_grace_is_noticed_and_a_shorter_one_does_no_harm(void **state)
+{
+    struct replicas *replicas = malloc(sizeof *replicas);
+
+    (void)state;
+    play_cut(replicas, 100, 0x1234567890, 0xf234567890);
+    for (unsigned i = 0; i < 3; i++)
+        assert_null(replicas_find(&replicas->replicas[i], 0x1234567890));
+    assert_int_equal(replicas->replicas[2].aftercut.siblings_forgotten, 1);
+    replicas_deinit(replicas);
+    play_cut(replicas, 30, 0x1234567890, 0xf234567890);
+    for (unsigned i = 0; i < 3; i++)
+        assert_non_null(replicas_find(&replicas->replicas[i], 0x1234567890));
+    assert_int_equal(replicas->replicas[2].aftercut.siblings_asked, 0);
+    replicas_deinit(replicas);
+    free(replicas);
+}
+
+static void nodes_that_were_cut_off_from_each_other_keep_all_and_do_not_wait_for_ever(void **state)
+{
+    struct replicas *replicas = malloc(sizeof *replicas);
+    uint64_t keys[100];
+
+    (void)state;
+    replicas_init(replicas, 60, 2, 2, 3, 2);
+    replicas->grace_ms = 60000;
+    for (unsigned i = 0; i < 2; i++)
+        replicas_restart(replicas, &replicas->replicas[i]);
+    for (unsigned i = 0; i < 100; i++) {
+        keys[i] = random_next(&replicas->random);
+        replicas_write(replicas, &replicas->replicas[i % 2], keys[i], SIBLING_VALUE, false);
+    }
+    replicas->is_cut[0][1] = replicas->is_cut[1][0] = true;
+    replicas_run(replicas, 100000);
+    memset(replicas->is_cut, 0, sizeof replicas->is_cut);
+    replicas_run(replicas, 60000);
+    assert_true(replicas_agree(replicas, &replicas->tables[0]));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(replicas->replicas[i].entry_count, 100);
+        assert_false(aftercut_is_pending(&replicas->replicas[i].aftercut));
+    }
+    replicas_deinit(replicas);
+    free(replicas);
+}
+
+static void standing_still_for_long_is_a_cut(void **state)
+{
+    struct replicas *replicas = malloc(sizeof *replicas);
+    struct replica *replica = &replicas->replicas[0];
+
+    (void)state;
+    replicas_init(replicas, 61, 3, 3, 3, 2);
+    replicas->grace_ms = 60000;
+    replicas_restart(replicas, replica);
+    replicas_write(replicas, replica, 0x1234567890, SIBLING_VALUE, false);
+    replicas_run(replicas, 20000);
+    assert_false(aftercut_is_pending(&replica->aftercut));
+    replicas->now_ms += 40000;
+    replicas_run(replicas, 1);
+    assert_int_equal(replica->aftercut.pending_count, 0);
+    replicas->now_ms += 61000;
+    replicas_run(replicas, 1);
+    assert_int_equal(replica->aftercut.pending_count, 1); /* the others were empty, and cleared */
+    assert_true(aftercut_is_suspect(&replica->aftercut, 0,
+                                    (struct dot){1, hlc_of_ms(replicas->now_ms - 62000 - 20000)}));
+    assert_false(
+        aftercut_is_suspect(&replica->aftercut, 0, (struct dot){1, hlc_of_ms(replicas->now_ms)}));
+    replicas_deinit(replicas);
+    free(replicas);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +296,9 @@ int main(void)
         cmocka_unit_test(nothing_comes_back_through_losses_and_flapping_links),
         cmocka_unit_test(with_nobody_warm_to_ask_everything_is_kept),
         cmocka_unit_test(nothing_is_given_away_before_all_was_asked),
+        cmocka_unit_test(a_cut_longer_than_the_grace_is_noticed_and_a_shorter_one_does_no_harm),
+        cmocka_unit_test(nodes_that_were_cut_off_from_each_other_keep_all_and_do_not_wait_for_ever),
+        cmocka_unit_test(standing_still_for_long_is_a_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
