@@ -108,8 +108,9 @@ void story_tell_cell(const struct story *story, unsigned key, const struct cell 
     qsort(names, count, sizeof names[0], compare_names);
     snprintf(out, STORY_TEXT, "nothing");
     for (unsigned i = 0; i < count; i++)
-        used +=
-            (size_t)snprintf(out + used, STORY_TEXT - used, "%s%s", i > 0 ? ", " : "", names[i]);
+        if (is_own || i == 0 || strcmp(names[i - 1], names[i]) != 0) /* equal ones: shown once */
+            used += (size_t)snprintf(out + used, STORY_TEXT - used, "%s%s", i > 0 ? ", " : "",
+                                     names[i]);
 }
 
 /* n1 holds cart -> milk */
