@@ -214,8 +214,8 @@ static enum outcome_status find_for_whole(struct execution *execution,
     do {
         stays_stale = false;
         whole->stripe = store_lock(execution->store, operation->hash);
-        whole->old = needs_old ? stripe_find(whole->stripe, operation->hash, operation->key,
-                                             execution->worker->now_ms)
+        whole->old = needs_old ? stripe_find_to_store(whole->stripe, operation->hash,
+                                                      operation->key, execution->worker->now_ms)
                                : NULL;
         status = decide_store(operation, whole->old, &stays_stale);
     } while (stays_stale && !keep_stale(execution, operation, whole));
@@ -297,7 +297,7 @@ static bool overwrite(struct execution *execution, const struct operation *opera
         return false;
     spec = spec_of_store(operation);
     stripe = store_lock(execution->store, operation->hash);
-    old = stripe_find(stripe, operation->hash, operation->key, now_ms);
+    old = stripe_find_to_store(stripe, operation->hash, operation->key, now_ms);
     is_done = old != NULL && stripe_overwrite(stripe, old, &spec, operation->value, now_ms);
     if (is_done)
         outcome.cas = execution_cas(old);

@@ -222,6 +222,18 @@ uint64_t stripe_drop(struct stripe *stripe, struct index_place place, struct ite
     return bytes;
 }
 
+/* Takes out a dead item that was looked for. */
+static void drop_found_dead(struct stripe *stripe, struct index_place place, struct item *item,
+                            uint64_t now_ms)
+{
+    if (is_expired(item, now_ms))
+        stripe->counters.get_expired++;
+    else
+        stripe->counters.get_flushed++;
+    stripe_drop(stripe, place, item, LEAVE_DEAD);
+    queue_entry_went_stale(stripe);
+}
+
 struct item *stripe_find(struct stripe *stripe, uint64_t hash, struct slice key, uint64_t now_ms)
 {
     struct index_place place;
@@ -229,12 +241,20 @@ struct item *stripe_find(struct stripe *stripe, uint64_t hash, struct slice key,
 
     if (item == NULL || !stripe_is_dead(stripe, item, now_ms))
         return item;
-    if (is_expired(item, now_ms))
-        stripe->counters.get_expired++;
-    else
-        stripe->counters.get_flushed++;
-    stripe_drop(stripe, place, item, LEAVE_DEAD);
-    queue_entry_went_stale(stripe);
+    drop_found_dead(stripe, place, item, now_ms);
+    return NULL;
+}
+
+struct item *stripe_find_to_store(struct stripe *stripe, uint64_t hash, struct slice key,
+                                  uint64_t now_ms)
+{
+    struct index_place place;
+    struct item *item = index_find(&stripe->index, hash, key, &place);
+
+    if (item == NULL || !stripe_is_dead(stripe, item, now_ms))
+        return item;
+    drop_found_dead(stripe, place, item, now_ms);
+    stripe->counters.reclaimed++;
     return NULL;
 }
 
@@ -258,6 +278,7 @@ static void replace(struct stripe *stripe, struct index_place place, struct item
     item->in_main = old->in_main;
     item->tidied = old->tidied;
     item->frequency = old->frequency < FREQUENCY_MAX ? old->frequency + 1 : FREQUENCY_MAX;
+    stripe->counters.reclaimed += stripe_is_dead(stripe, old, hlc_ms(item->hlc));
     stripe_count(stripe, old, -1);
     stripe_count(stripe, item, 1);
     index_replace(&stripe->index, place, item);

@@ -57,6 +57,10 @@ void store_unlock(struct stripe *);
  * Lock held. */
 struct item *stripe_find(struct stripe *, uint64_t hash, struct slice key, uint64_t now_ms);
 
+/* The same, for one who is about to store the key: a dead item counts as reclaimed, too. */
+struct item *stripe_find_to_store(struct stripe *, uint64_t hash, struct slice key,
+                                  uint64_t now_ms);
+
 /* Counts a use of the item for eviction, and keeps the time of it.  Lock held. */
 void stripe_use(struct stripe *, struct item *, uint64_t now_ms);
 

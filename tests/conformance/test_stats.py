@@ -146,6 +146,15 @@ class Form(ServerCase):
         self.assertEqual(numbers, sorted(numbers))
         self.assertGreater(len(set(numbers)), 7)
 
+    def test_a_set_over_a_flushed_item_reclaims_it(self):
+        with self.own_server(unix=True).connect() as c:
+            c.ask(b"set a 0 0 1\r\n1\r\n", STORED)
+            self.assertEqual(c.stats()["reclaimed"], "0")
+            time.sleep(1.1)  # memcached's clock counts seconds
+            c.ask(b"flush_all\r\n", b"OK\r\n")
+            c.ask(b"set a 0 0 1\r\n1\r\n", STORED)
+            self.assertEqual(c.stats()["reclaimed"], "1")
+
     def test_detail(self):
         self.c.ask(b"stats detail on\r\n", b"OK\r\n")
         self.c.ask(b"get p:a\r\nset p:a 0 0 1\r\n1\r\nget p:a p:b q:a\r\ndelete p:a\r\n",

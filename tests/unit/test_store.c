@@ -497,6 +497,27 @@ static void a_flush_hides_all_before_it_and_nothing_after(void **state)
     store_close(store);
 }
 
+static void a_store_over_a_dead_item_reclaims_it(void **state)
+{
+    struct store *store = store_open(16 * MB, true);
+    const struct slice key = SLICE("key-0000000001");
+    const uint64_t hash = key_hash(key);
+    struct stripe *stripe;
+
+    (void)state;
+    set(store, 1, 10, 0, NOW_MS);
+    set(store, 1, 20, 0, NOW_MS);
+    assert_int_equal(stats_of(store).reclaimed, 0);
+    store_flush(store, NOW_MS);
+    set(store, 1, 10, NOW_MS + 5, NOW_MS + 1);
+    assert_int_equal(stats_of(store).reclaimed, 1);
+    stripe = store_lock(store, hash);
+    assert_null(stripe_find_to_store(stripe, hash, key, NOW_MS + 5));
+    store_unlock(stripe);
+    assert_int_equal(stats_of(store).reclaimed, 2);
+    store_close(store);
+}
+
 static void a_long_value_outlives_its_removal_while_it_is_sent(void **state)
 {
     struct store *store = store_open(16 * MB, true);
@@ -784,6 +805,7 @@ int main(void)
         cmocka_unit_test(a_changed_expiry_counts),
         cmocka_unit_test(the_sweep_frees_what_expired_and_gives_the_memory_back),
         cmocka_unit_test(a_flush_hides_all_before_it_and_nothing_after),
+        cmocka_unit_test(a_store_over_a_dead_item_reclaims_it),
         cmocka_unit_test(a_long_value_outlives_its_removal_while_it_is_sent),
         cmocka_unit_test(the_clock_of_a_stripe_never_repeats),
         cmocka_unit_test(a_walk_visits_each_item_once),
