@@ -368,8 +368,6 @@ const struct option_row suboption_rows[] = {
       .help = "start with an index for 2^POWER items; it grows by itself" },
     { 0, "watcher_logbuf_size", "KB", GROUP_CLIENTS, NUMBER(1, 1 << 20),
       .set = set_watcher_logbuf, .help = "log kept for each slow `watch` (default 256)" },
-    { 0, "worker_logbuf_size", "KB", GROUP_CLIENTS, NUMBER(1, 1 << 20), .set = set_worker_logbuf,
-      .help = "log kept by each worker for all `watch` (default 64)" },
 
     { 0, "ssl_chain_cert", "FILE", GROUP_TLS, OPTION_TEXT, .set = set_tls_chain,
       .help = "our certificate and those between it and its root, PEM" },
@@ -392,6 +390,8 @@ const struct option_row suboption_rows[] = {
     { 0, "ssl_wbuf_size", "KB", GROUP_TLS, NUMBER(1, 1 << 20), .set = set_tls_buffer,
       .help = "most that is encrypted at once for one connection (default 16)" },
 
+    { 0, "worker_logbuf_size", "KB", GROUP_ACCEPTED, NUMBER(1, 1 << 20), .set = set_worker_logbuf,
+      .help = "" },
     { 0, "hash_algorithm", "NAME", GROUP_ACCEPTED, OPTION_TEXT, .set = set_hash_algorithm,
       .help = "" },
     { 0, "lru_crawler_sleep", "US", GROUP_ACCEPTED, NUMBER(0, 1000000),

@@ -273,6 +273,11 @@ ssize_t tls_send(struct tls_session *session, const void *bytes, size_t size)
     return failure == 0 ? TRANSPORT_BROKEN : failure;
 }
 
+bool tls_is_established(const struct tls_session *session)
+{
+    return session->is_established || SSL_is_init_finished(session->ssl);
+}
+
 bool tls_has_pending(const struct tls_session *session)
 {
     return session->has_pending;

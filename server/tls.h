@@ -35,6 +35,9 @@ void tls_session_free(struct tls_session *);
 ssize_t tls_receive(struct tls_session *, void *bytes, size_t size);
 ssize_t tls_send(struct tls_session *, const void *bytes, size_t size);
 
+/* Whether the handshake is over. */
+bool tls_is_established(const struct tls_session *);
+
 /* Whether it holds input that the socket will not report again. */
 bool tls_has_pending(const struct tls_session *);
 

@@ -57,6 +57,11 @@ bool transport_has_pending(const struct transport *transport)
     return transport->tls != NULL && tls_has_pending(transport->tls);
 }
 
+bool transport_is_in_handshake(const struct transport *transport)
+{
+    return transport->tls != NULL && !tls_is_established(transport->tls);
+}
+
 static void close_tls(struct transport *transport)
 {
     if (transport->tls != NULL)
@@ -87,6 +92,12 @@ bool transport_has_pending(const struct transport *transport)
     return false;
 }
 
+bool transport_is_in_handshake(const struct transport *transport)
+{
+    assert(transport->tls == NULL);
+    return false;
+}
+
 static void close_tls(struct transport *transport)
 {
     assert(transport->tls == NULL);
@@ -107,11 +118,10 @@ ssize_t transport_receive_pieces(struct transport *transport, const struct iovec
 }
 
 /* Sends values from their items. */
-static ssize_t send_pieces(struct transport *transport, const struct output *output,
-                           bool *took_all)
+static ssize_t send_pieces(struct transport *transport, const struct output *output, bool *took_all)
 {
     struct iovec pieces[SEND_PIECES_MAX];
-    struct msghdr message = { .msg_iov = pieces };
+    struct msghdr message = {.msg_iov = pieces};
     size_t offered = 0;
 
     message.msg_iovlen = output_pieces(output, pieces, SEND_PIECES_MAX);
@@ -145,5 +155,5 @@ void transport_close(struct transport *transport)
 {
     close_tls(transport);
     close(transport->fd);
-    *transport = (struct transport){ .fd = -1 };
+    *transport = (struct transport){.fd = -1};
 }

@@ -46,6 +46,9 @@ ssize_t transport_send(struct transport *, const struct output *, bool *took_all
 /* Whether input is waiting that the socket will not report as readable. */
 bool transport_has_pending(const struct transport *);
 
+/* Whether a TLS handshake has begun and is not over. */
+bool transport_is_in_handshake(const struct transport *);
+
 /* Frees the TLS session and closes the socket. */
 void transport_close(struct transport *);
 

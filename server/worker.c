@@ -8,6 +8,9 @@
 #include <stdalign.h>
 #include <stdlib.h>
 
+/* How long a client may take for its TLS handshake (/ --time-scale). */
+#define HANDSHAKE_SECONDS_MAX 30.0
+
 /* How long a stopping worker waits for slow readers. */
 #define STOP_SECONDS_MAX 1.0
 
@@ -157,24 +160,55 @@ static void keep_going(struct ev_loop *loop, ev_idle *idle, int events)
     (void)events;
 }
 
+/* Whether the client has said nothing for as long as -o idle_timeout allows. */
+static bool is_idle(const struct connection *connection, uint64_t silent_ms)
+{
+    return settings.idle_timeout_s > 0 && silent_ms >= (uint64_t)settings.idle_timeout_s * 1000 &&
+           connection->stream == NULL;
+}
+
+static bool hangs_in_handshake(const struct connection *connection, uint64_t silent_ms)
+{
+    return transport_is_in_handshake(&connection->transport) &&
+           (double)silent_ms * settings.time_scale >= HANDSHAKE_SECONDS_MAX * 1000;
+}
+
 static void close_idle(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct worker *worker = timer->data;
-    uint64_t timeout_ms = (uint64_t)settings.idle_timeout_s * 1000;
     struct connection *next;
 
     (void)loop;
     (void)events;
     for (struct connection *connection = worker->connections; connection != NULL;
          connection = next) {
+        const uint64_t last_ms = connection->last_command_ms;
+        const uint64_t silent_ms = worker->now_ms > last_ms ? worker->now_ms - last_ms : 0;
+
         next = connection->next;
-        uint64_t last_ms = connection->last_command_ms;
-        if (connection->transport_kind == TRANSPORT_UDP || connection->stream != NULL ||
-            worker->now_ms < last_ms + timeout_ms)
+        if (connection->transport_kind == TRANSPORT_UDP)
             continue;
-        counter_add(&worker->counters.idle_kicks, 1);
+        if (is_idle(connection, silent_ms))
+            counter_add(&worker->counters.idle_kicks, 1);
+        else if (hangs_in_handshake(connection, silent_ms))
+            counter_add(&worker->counters.ssl_handshake_errors, 1);
+        else
+            continue;
         connection_close(connection, CLOSE_IDLE);
     }
+}
+
+/* How often to look for idle connections; 0: never. */
+static double idle_check_interval_s(void)
+{
+    const double handshake_s = HANDSHAKE_SECONDS_MAX / settings.time_scale;
+    double shortest_s = settings.idle_timeout_s;
+
+    if (settings.tls.enabled && (shortest_s == 0 || shortest_s > handshake_s))
+        shortest_s = handshake_s;
+    if (shortest_s > 60)
+        return shortest_s / 60;
+    return shortest_s > 2 ? 1 : shortest_s / 2;
 }
 
 /* ---- life ---- */
@@ -229,7 +263,7 @@ static void *run(void *argument)
 static void set_watchers(struct worker *worker)
 {
     struct ev_loop *loop = worker->loop;
-    double idle_s = settings.idle_timeout_s;
+    double interval_s = idle_check_interval_s();
 
     worker->wake.data = worker;
     worker->before_wait.data = worker;
@@ -240,9 +274,8 @@ static void set_watchers(struct worker *worker)
     ev_set_userdata(loop, worker);
     ev_set_loop_release_cb(loop, NULL, refresh_now);
     ev_idle_init(&worker->keep_going, keep_going);
-    double interval_s = idle_s > 60 ? idle_s / 60 : 1;
     ev_timer_init(&worker->idle_check, close_idle, interval_s, interval_s);
-    if (idle_s > 0)
+    if (interval_s > 0)
         ev_timer_start(loop, &worker->idle_check);
 }
 
@@ -261,7 +294,7 @@ static void worker_deinit(struct worker *worker)
 /* Everything but the thread.  What was had is freed by worker_deinit() in either case. */
 static bool worker_init(struct worker *worker, struct store *store, unsigned number)
 {
-    *worker = (struct worker){ .number = number, .store = store };
+    *worker = (struct worker){.number = number, .store = store};
     worker->requests_per_turn =
         settings.requests_per_event_given ? settings.requests_per_event : UINT_MAX;
     worker->runnable_end = &worker->runnable;
@@ -275,8 +308,7 @@ static bool worker_init(struct worker *worker, struct store *store, unsigned num
     worker->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
     if (worker->input == NULL || worker->batch == NULL || worker->key_storage == NULL ||
         worker->context_storage == NULL || !has_output || worker->loop == NULL) {
-        log_error("worker %u: no memory or no epoll descriptor: %s", number,
-                  log_error_text(errno));
+        log_error("worker %u: no memory or no epoll descriptor: %s", number, log_error_text(errno));
         return false;
     }
     for (size_t i = 0; i < WORKER_BATCH_MAX; i++) {

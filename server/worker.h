@@ -56,7 +56,7 @@ struct worker {
     ev_async wake;                   /* [A] */
     ev_prepare before_wait;          /* [W] serves the runnable ones; active while there are any, */
     ev_idle keep_going;              /* [W] likewise, so that the loop does not wait */
-    ev_timer idle_check;             /* [W] closes idle connections (-o idle_timeout) */
+    ev_timer idle_check;             /* [W] closes idle connections, and hanging TLS handshakes */
 };
 
 /* Starts the workers of this process: `count` threads that all use `store`.  Called once; false,

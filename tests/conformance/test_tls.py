@@ -13,7 +13,7 @@ import unittest
 import binary_packets as b
 from certificates import Authority
 from harness import (SERVER, TIMEOUT_S, Closed, Connection, Server, client_context,
-                     needs_program, refused_start)
+                     needs_program, refused_start, ringcached_only)
 
 STORED = b"STORED\r\n"
 
@@ -115,6 +115,18 @@ class Basics(TlsCase):
         held = [self.plain(server) for _ in range(5)]
         held[0].send(b"\x16\x03\x01")
         self.connect(server).ask(b"version\r\n", b"VERSION 1.6.45\r\n")
+
+    @ringcached_only("it waits for ever")
+    def test_a_handshake_that_never_ends_is_closed(self):
+        server = self.start("--time-scale", "30")
+        for first in [b"", b"\x16\x03\x01\x02\x00\x01"]:
+            silent = self.plain(server)
+            silent.send(first)
+            silent.expect_close()
+        with self.connect(server) as c:
+            c.ask(b"mn\r\n", b"MN\r\n")
+            time.sleep(1.6)
+            c.ask(b"mn\r\n", b"MN\r\n")
 
     def test_quit(self):
         c = self.connect(self.start())
