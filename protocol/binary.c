@@ -226,13 +226,13 @@ static enum parse_result read_bare(struct packet *packet, struct operation *oper
 
 static enum parse_result read_sasl(struct packet *packet, struct operation *operation)
 {
-    if (packet->value_bytes > BINARY_SASL_BYTES_MAX) {
-        operation_reject(operation, REJECT_BINARY_LENGTH);
-        operation->closes = true;
-        return PARSE_DONE;
-    }
     operation->key = key_of(packet);
     operation->arguments = operation->key;
+    if (packet->value_bytes > BINARY_SASL_BYTES_MAX) {
+        operation->value = (struct slice){NULL, packet->value_bytes};
+        parser_swallow(packet->parser, packet->value_bytes);
+        return PARSE_DONE;
+    }
     return take_value(packet, operation) == PARSE_DONE ? PARSE_DONE : PARSE_MORE;
 }
 

@@ -21,7 +21,7 @@
  *   REJECT CLOSE                 rejection
  *   FLUSH_ALL                    exptime (0: at once)
  *   VERBOSITY                    delta (the level)
- *   SASL_AUTH SASL_STEP          key (the mechanism) value
+ *   SASL_AUTH SASL_STEP          key (the mechanism) value (its bytes NULL: too long, thrown away)
  *   VERB_SHUTDOWN and later      arguments
  *   with OPERATION_COMPARE_CAS   cas_compare, and so on as the options say below */
 #ifndef PROTOCOL_OPERATION_H

@@ -134,6 +134,12 @@ static bool has_sasl(struct execution *execution, const struct operation *operat
     return false;
 }
 
+/* Whether the client said more than the codec passes on: nobody logs in with so much. */
+static bool is_too_long(const struct operation *operation)
+{
+    return operation->value.size > 0 && operation->value.bytes == NULL;
+}
+
 static struct sasl_session *session_of(struct execution *execution)
 {
     struct sasl_session **session = connection_sasl(execution->connection);
@@ -173,7 +179,7 @@ void execute_sasl_auth(struct execution *execution, struct operation *operation)
     if (*session != NULL)
         sasl_session_free(*session);
     *session = sasl_session_new();
-    if (*session != NULL)
+    if (*session != NULL && !is_too_long(operation))
         answer = sasl_session_start(*session, operation->key, operation->value, &challenge);
     answer_login(execution, operation, answer, challenge);
 }
@@ -187,7 +193,7 @@ void execute_sasl_step(struct execution *execution, struct operation *operation)
     if (!has_sasl(execution, operation))
         return;
     session = *connection_sasl(execution->connection);
-    if (session != NULL)
+    if (session != NULL && !is_too_long(operation))
         answer = sasl_session_step(session, operation->value, &challenge);
     answer_login(execution, operation, answer, challenge);
 }

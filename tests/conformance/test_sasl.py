@@ -102,6 +102,15 @@ class Sasl(unittest.TestCase):
                               (b.AUTH_FAILURE, b.AUTH_CONTINUE))
         self.assertEqual(self.login(self.connect()).status, b.OK)
 
+    def test_a_login_that_is_too_long_is_refused_and_swallowed(self):
+        for size in [4097, 33000, 300000]:
+            reply = self.reply(b.request(b.SASL_AUTH, b"PLAIN", b"x" * size))
+            self.assertEqual((reply.status, reply.value), (b.AUTH_FAILURE, b"Auth failure."))
+            reply = self.reply(b.request(b.SASL_STEP, b"PLAIN", b"x" * size))
+            self.assertEqual(reply.status, b.AUTH_FAILURE)
+        self.assertEqual(self.login().status, b.OK)
+        self.assertEqual(self.reply(b.store(b.SET, b"a", b"1")).status, b.OK)
+
     def test_version_needs_no_login(self):
         self.assertEqual(self.reply(b.request(b.VERSION)).value, b"1.6.45")
 

@@ -181,7 +181,10 @@ static void say_fields(struct replay *replay, const struct operation *operation)
     case VERB_SASL_AUTH:
     case VERB_SASL_STEP:
         say_key(replay, operation);
-        say_named(replay, "value=", operation->value);
+        if (operation->value.bytes != NULL)
+            say_named(replay, "value=", operation->value);
+        else if (operation->value.size > 0)
+            say(transcript, " value of %zu bytes", operation->value.size);
         break;
     case VERB_DEBUG:
         require(operation->mode <= DEBUG_TIME);
