@@ -2,10 +2,8 @@
  *
  * S3-FIFO (Yang et al., SOSP 2023), per stripe:
  *
- *      new key ----> SMALL (a tenth) ----- used --------> MAIN <---- used: again, with half its uses
- *                      |                                     |
- *                      | not used                            | not used
- *                      v                                     v
+ *      new key ----> SMALL (a tenth) ----- used --------> MAIN <---- used: again, with half its
+ * uses |                                     | | not used                            | not used v v
  *                    GHOST ---- comes back: to MAIN         gone
  *
  * Used, or back, is said of an item relative to its size: see earns_its_place().
@@ -194,7 +192,7 @@ static unsigned queue_to_evict_from(const struct stripe *stripe)
     if (stripe->queue_items[QUEUE_MAIN] == 0)
         return QUEUE_SMALL;
     return small * SMALL_DIVISOR >= all && stripe->queue_items[QUEUE_SMALL] > 0 ? QUEUE_SMALL
-                                                                               : QUEUE_MAIN;
+                                                                                : QUEUE_MAIN;
 }
 
 /* Evicts one item.  Returns its bytes, or 0 if there is none. */
@@ -265,17 +263,29 @@ static struct stripe *choose_victim(struct store *store, uint64_t hash)
 /* An item somewhere in the store, as it was when its stripe's lock was held. */
 struct candidate {
     struct stripe *stripe; /* NULL: none was found */
-    uint64_t used_ms;      /* when it was stored or used last */
+    uint64_t used_ms;      /* when it was stored or used last; the latter only to the second, */
+    hlc_time stored;       /* so this decides among those used in the same one */
     uint64_t hash;
     memory_handle handle;
 };
 
-static uint64_t last_used_ms(const struct item *item)
+static struct candidate candidate_of(struct stripe *stripe, const struct item *item)
 {
     const uint64_t accessed_ms = clock_start_ms() + (uint64_t)item->accessed_s * 1000;
     const uint64_t stored_ms = hlc_ms(item->hlc);
 
-    return accessed_ms > stored_ms ? accessed_ms : stored_ms;
+    return (struct candidate){
+        .stripe = stripe,
+        .used_ms = accessed_ms > stored_ms ? accessed_ms : stored_ms,
+        .stored = item->hlc,
+        .hash = key_hash(item_key(item)),
+        .handle = memory_handle_of(stripe->store->memory, item),
+    };
+}
+
+static bool is_older(const struct candidate *a, const struct candidate *b)
+{
+    return a->used_ms < b->used_ms || (a->used_ms == b->used_ms && a->stored < b->stored);
 }
 
 /* Looks at all items of a stripe that has few. */
@@ -288,18 +298,16 @@ static void look_for_older(struct stripe *stripe, struct candidate *oldest)
     for (uint32_t bucket = 0; bucket < index_bucket_count(&stripe->index); bucket++) {
         const unsigned count = index_bucket_items(&stripe->index, bucket, 0, items, FEW_ITEMS);
 
-        for (unsigned i = 0; i < count; i++)
-            if (oldest->stripe == NULL || last_used_ms(items[i]) < oldest->used_ms)
-                *oldest = (struct candidate){
-                    .stripe = stripe,
-                    .used_ms = last_used_ms(items[i]),
-                    .hash = key_hash(item_key(items[i])),
-                    .handle = memory_handle_of(stripe->store->memory, items[i]),
-                };
+        for (unsigned i = 0; i < count; i++) {
+            const struct candidate candidate = candidate_of(stripe, items[i]);
+            if (oldest->stripe == NULL || is_older(&candidate, oldest))
+                *oldest = candidate;
+        }
     }
 }
 
-/* Evicts the least recently used of the items in stripes that have few.  Returns its bytes, or 0. */
+/* Evicts the least recently used of the items in stripes that have few.  Returns its bytes, or 0.
+ */
 static uint64_t evict_oldest(struct store *store)
 {
     struct candidate oldest = {.stripe = NULL};
@@ -366,8 +374,8 @@ static uint64_t make_room_in(struct stripe *stripe, uint64_t wanted, unsigned sp
 }
 
 /* Asks every stripe, each time from another one on, and that of `hash` last. */
-static bool make_room_anywhere(struct store *store, uint64_t hash, uint64_t wanted,
-                               unsigned spared, uint64_t now_ms)
+static bool make_room_anywhere(struct store *store, uint64_t hash, uint64_t wanted, unsigned spared,
+                               uint64_t now_ms)
 {
     const uint32_t others = store->stripe_count - 1;
     const uint32_t own = (uint32_t)(hash >> store->stripe_shift);

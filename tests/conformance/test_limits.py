@@ -4,7 +4,7 @@ import socket
 import time
 import unittest
 
-from harness import Server, ServerCase, memcached_bug
+from harness import Server, ServerCase, memcached_bug, ringcached_only
 
 STORED = b"STORED\r\n"
 BLF = b"CLIENT_ERROR bad command line format\r\n"
@@ -192,6 +192,21 @@ class SmallMemory(unittest.TestCase):
                 c.ask(b"get last-%d\r\n" % size,
                       b"VALUE last-%d 0 %d\r\n%s\r\nEND\r\n" % (size, size, data))
             self.assertLessEqual(int(c.stats()["bytes"]), 32 << 20)
+
+
+class FewLargeValues(ServerCase):
+    @ringcached_only("its slab pages leave room for few")
+    def test_the_last_ones_stored_are_there(self):
+        megabyte = 1 << 20
+        value = b"v" * (8 * megabyte)
+        with self.own_server("-m", "64", "-I", "16m", unix=True).connect() as c:
+            for number in range(30):
+                c.ask(b"set k%d 0 0 %d\r\n%s\r\n" % (number, len(value), value), STORED)
+                for back in range(min(number + 1, 4)):
+                    c.ask(b"mg k%d s\r\n" % (number - back), b"HD s%d\r\n" % len(value))
+            stats = c.stats()
+            self.assertGreater(int(stats["bytes"]), 32 * megabyte)
+            self.assertEqual(stats["store_no_memory"], "0")
 
 
 if __name__ == "__main__":

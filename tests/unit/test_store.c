@@ -288,8 +288,9 @@ static void fill_with_few(uint64_t limit_bytes, uint64_t item_bytes_max, uint64_
     uint64_t now_ms = NOW_MS;
 
     for (unsigned number = 0; number < 300; number++) {
-        assert_true(set(store, number, bytes, 0, ++now_ms));
-        for (unsigned back = 0; back < last && back <= number; back += 1 + number % 3)
+        now_ms += 1 + number % 50;
+        assert_true(set(store, number, bytes, 0, now_ms));
+        for (unsigned back = 0; back < last && back <= number; back++)
             assert_int_equal(get(store, number - back, now_ms), bytes);
         if (number > 100)
             assert_true(stats_of(store).bytes >= limit_bytes / 8 * 5);
