@@ -12,8 +12,8 @@ static const struct {
     { "fetchers", WATCH_FETCHERS },     { "mutations", WATCH_MUTATIONS },
     { "evictions", WATCH_EVICTIONS },   { "connevents", WATCH_CONNEVENTS },
     { "deletions", WATCH_DELETIONS },   { "sysevents", WATCH_SYSEVENTS },
-    { "rawcmds", WATCH_RAWCMDS },       { "proxyreqs", WATCH_PROXY },
-    { "proxyevents", WATCH_PROXY },     { "proxyuser", WATCH_PROXY },
+    { "rawcmds", WATCH_NOTHING },       { "proxyreqs", WATCH_NOTHING },
+    { "proxyevents", WATCH_NOTHING },   { "proxyuser", WATCH_NOTHING },
 };
 
 /* The kinds that the arguments name; 0 if one of them is unknown. */

@@ -160,6 +160,7 @@ static struct store *make_store(void)
         .tracks_sizes = settings.track_sizes,
         .hash_power = settings.hash_power,
         .on_eviction = watch_item_evicted,
+        .on_sweep = watch_swept,
     };
 
     return store_new(&options);

@@ -22,6 +22,14 @@
 struct store;
 struct stripe;
 
+struct store_sweep_report {
+    uint64_t since_ms; /* when it began, */
+    uint64_t now_ms;   /* and ended */
+    uint64_t last_ms;  /* when the one before ended; 0: there was none */
+    uint64_t next_ms;
+    uint64_t examined, freed; /* items */
+};
+
 struct store_options {
     uint64_t limit_bytes;    /* -m */
     uint64_t item_bytes_max; /* -I: key, value and header together; with limit and threads it */
@@ -31,6 +39,10 @@ struct store_options {
     unsigned hash_power;     /* -o hashpower: the index starts with room for 2^n items; 0: small */
     /* Called for each item that is evicted or reaped, under its stripe's lock; may be NULL. */
     void (*on_eviction)(void *context, const struct item *, bool is_expired);
+    /* Called by store_sweep(), at most once a second, when it has freed dead items and for now
+     * finds no more: what it did since the last time, and when it will next find some (UINT64_MAX:
+     * nothing expires).  May be NULL. */
+    void (*on_sweep)(void *context, const struct store_sweep_report *);
     void *context;
 };
 

@@ -69,6 +69,7 @@ struct store {
     _Atomic uint64_t hunt_from_ms;        /* [A] not after any stripe's, but for a race: a hint */
     _Atomic uint32_t next_victim;         /* [A] where a search through all stripes starts */
     unsigned sweep_stripe;                /* [W] */
+    struct store_sweep_report sweep;      /* [W] what is to be reported next */
     uint64_t sweep_upkeep_ms;             /* [W] when memory was last looked after */
     uint64_t process_bytes;               /* [W] resident beyond the cache, as charged */
     int statm;                            /* [W] /proc/self/statm, or -1 */

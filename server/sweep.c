@@ -19,6 +19,9 @@
  * this many; each look in vain halves it, so that in the end it costs one bucket an eviction. */
 #define PATIENCE_MAX 64
 
+/* What the sweep does is reported this often. */
+#define REPORT_MS 1000
+
 /* Memory is looked after this often. */
 #define UPKEEP_MS 250
 
@@ -223,6 +226,41 @@ static bool upkeep(struct store *store, uint64_t now_ms)
     return false;
 }
 
+/* When the next item expires, of all stripes. */
+static uint64_t earliest_ms(const struct store *store)
+{
+    uint64_t earliest = UINT64_MAX;
+
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        const uint64_t from_ms =
+            atomic_load_explicit(&store->stripes[i].hunt_from_ms, memory_order_relaxed);
+        if (from_ms < earliest)
+            earliest = from_ms;
+    }
+    return earliest;
+}
+
+/* Notes what was done; `is_over` if there is nothing more to look for now. */
+static void report(struct store *store, uint64_t examined, uint64_t freed, bool is_over,
+                   uint64_t now_ms)
+{
+    struct store_sweep_report *sweep = &store->sweep;
+
+    if (examined > 0 && sweep->examined == 0)
+        sweep->since_ms = now_ms;
+    sweep->examined += examined;
+    sweep->freed += freed;
+    if (!is_over || now_ms < sweep->last_ms + REPORT_MS)
+        return;
+    if (sweep->freed > 0 && store->options.on_sweep != NULL) {
+        sweep->now_ms = now_ms;
+        sweep->next_ms = earliest_ms(store);
+        store->options.on_sweep(store->options.context, sweep);
+        sweep->last_ms = now_ms;
+    }
+    sweep->examined = sweep->freed = 0;
+}
+
 unsigned store_sweep(struct store *store, unsigned items, uint64_t now_ms)
 {
     uint64_t checked = 0, dead = 0;
@@ -239,6 +277,7 @@ unsigned store_sweep(struct store *store, unsigned items, uint64_t now_ms)
         if (now_ms < atomic_load_explicit(&stripe->hunt_from_ms, memory_order_relaxed))
             store->sweep_stripe = (store->sweep_stripe + 1) % store->stripe_count;
     }
+    report(store, checked, dead, idle == store->stripe_count, now_ms);
     if (upkeep(store, now_ms))
         return 1;
     if (idle == store->stripe_count)

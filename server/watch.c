@@ -4,6 +4,7 @@
 #include "server/key_text.h"
 #include "server/log.h"
 #include "server/settings.h"
+#include "server/store.h"
 #include "server/stream.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -211,6 +212,30 @@ void watch_item_evicted(void *context, const struct item *item, bool is_expired)
              key_text(item_key(item), text), item->was_fetched ? "yes" : "no", ttl_s,
              clock_relative_s(now_ms) - item->accessed_s, PSEUDO_CLASS, item_value_bytes(item));
     publish(WATCH_EVICTIONS, line);
+}
+
+static unsigned seconds_between(uint64_t from_ms, uint64_t to_ms)
+{
+    return from_ms < to_ms ? (unsigned)((to_ms - from_ms) / 1000) : 0;
+}
+
+/* In the form of memcached's crawler, which goes through queues by themselves and guesses ahead. */
+void watch_swept(void *context, const struct store_sweep_report *report)
+{
+    char line[LINE_BYTES_MAX];
+    const bool is_first = report->last_ms == 0;
+    const bool expires = report->next_ms != UINT64_MAX;
+
+    (void)context;
+    if (!watch_wants(WATCH_SYSEVENTS))
+        return;
+    snprintf(line, sizeof line,
+             "type=lru_crawler crawler=%d lru=all low_mark=0 next_reclaims=0 since_run=%u "
+             "next_run=%u elapsed=%u examined=%" PRIu64 " reclaimed=%" PRIu64,
+             PSEUDO_CLASS, is_first ? 0 : seconds_between(report->last_ms, report->now_ms),
+             expires ? seconds_between(report->now_ms, report->next_ms) : 0,
+             seconds_between(report->since_ms, report->now_ms), report->examined, report->freed);
+    publish(WATCH_SYSEVENTS, line);
 }
 
 static const char *transport_name(const struct connection *connection)

@@ -16,6 +16,7 @@
 #define WATCHERS_MAX 20
 
 struct item;
+struct store_sweep_report;
 
 enum watch_kind {
     WATCH_FETCHERS = 1 << 0,
@@ -24,8 +25,8 @@ enum watch_kind {
     WATCH_CONNEVENTS = 1 << 3,
     WATCH_DELETIONS = 1 << 4,
     WATCH_SYSEVENTS = 1 << 5,
-    WATCH_RAWCMDS = 1 << 6,
-    WATCH_PROXY = 1 << 7, /* proxyreqs, proxyevents, proxyuser: accepted, nothing to say */
+    /* Accepted, nothing to say: rawcmds (as in memcached), proxyreqs, proxyevents, proxyuser. */
+    WATCH_NOTHING = 1 << 6,
 };
 
 extern _Atomic unsigned watch_kinds; /* what any watcher wants */
@@ -47,6 +48,8 @@ void watch_item_deleted(const struct connection *, const struct operation *,
                         uint64_t value_bytes);
 /* For store_options.on_eviction: under the stripe's lock.  Says nothing of expired items. */
 void watch_item_evicted(void *context, const struct item *, bool is_expired);
+/* For store_options.on_sweep: the sysevents. */
+void watch_swept(void *context, const struct store_sweep_report *);
 void watch_connection_new(const struct connection *);
 void watch_connection_closed(const struct connection *, enum connection_close_reason);
 

@@ -4,7 +4,7 @@ import re
 import time
 import unittest
 
-from harness import ServerCase
+from harness import ServerCase, ringcached_only
 
 STORED = b"STORED\r\n"
 STAMP = rb"ts=\d+\.\d+ gid=\d+ "
@@ -81,6 +81,14 @@ class Watch(ServerCase):
         line = w.read_until(b"\n").rstrip()
         self.assertRegex(line, b"^" + STAMP
                          + rb"type=eviction key=k\d+ fetch=no ttl=-?\d+ la=\d+ clsid=\d+ size=10000$")
+
+    @ringcached_only("its crawler runs once in minutes")
+    def test_sysevents(self):
+        w = self.watcher(b"sysevents rawcmds")
+        self.c.ask(b"flush_all\r\n", b"OK\r\n")
+        self.c.ask(b"set a 0 1 1\r\na\r\nset b 0 0 1\r\nb\r\n", STORED + STORED)
+        self.log_line(w, rb"type=lru_crawler crawler=1 lru=all low_mark=0 next_reclaims=0 "
+                         rb"since_run=\d+ next_run=0 elapsed=\d+ examined=\d+ reclaimed=1")
 
     def test_connections(self):
         w = self.watcher(b"connevents")

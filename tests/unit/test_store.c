@@ -762,6 +762,45 @@ static void count_eviction(void *context, const struct item *item, bool is_expir
     counts[is_expired]++;
 }
 
+static void keep_report(void *context, const struct store_sweep_report *report)
+{
+    struct store_sweep_report *reports = context;
+
+    reports[1] = reports[0];
+    reports[0] = *report;
+}
+
+static void sweeps_that_free_something_are_told(void **state)
+{
+    struct store_sweep_report reports[2] = {{0}};
+    const struct store_options options = {.limit_bytes = 16 * MB,
+                                          .item_bytes_max = MB,
+                                          .threads = 1,
+                                          .evicts = true,
+                                          .on_sweep = keep_report,
+                                          .context = reports};
+    struct store *store = store_new(&options);
+    uint64_t now_ms = NOW_MS + 2000;
+
+    (void)state;
+    for (unsigned number = 0; number < 1000; number++)
+        set(store, number, 10, number < 300 ? NOW_MS + 1000 : number < 500 ? NOW_MS + 9000 : 0,
+            NOW_MS);
+    while (reports[0].now_ms == 0)
+        now_ms += store_sweep(store, 100, now_ms);
+    assert_int_equal(reports[0].freed, 300);
+    assert_true(reports[0].examined >= 1000);
+    assert_int_equal(reports[0].since_ms, NOW_MS + 2000);
+    assert_int_equal(reports[0].last_ms, 0);
+    assert_int_equal(reports[0].next_ms, NOW_MS + 9000);
+    while (reports[1].now_ms == 0)
+        now_ms += store_sweep(store, 100, now_ms);
+    assert_int_equal(reports[0].freed, 200);
+    assert_in_range(reports[0].now_ms, NOW_MS + 9000, NOW_MS + 12000);
+    assert_int_equal(reports[0].last_ms, reports[1].now_ms);
+    store_free(store);
+}
+
 static void evictions_are_told(void **state)
 {
     unsigned counts[2] = {0};
@@ -815,6 +854,7 @@ int main(void)
         cmocka_unit_test(an_index_that_was_large_gives_its_memory_back),
         cmocka_unit_test(sizes_count_every_item),
         cmocka_unit_test(a_lower_limit_is_reached_by_the_sweep),
+        cmocka_unit_test(sweeps_that_free_something_are_told),
         cmocka_unit_test(evictions_are_told),
     };
 
