@@ -3,6 +3,7 @@
 #include "server/connection.h"
 #include "server/execution.h"
 #include "server/flush.h"
+#include "server/hot_keys.h"
 #include <assert.h>
 
 static void execute_reject(struct execution *execution, struct operation *operation)
@@ -78,6 +79,20 @@ static void hash_and_prefetch(struct store *store, struct operation *operations,
     }
 }
 
+void execution_sample_keys(struct worker *worker, const struct operation *operations,
+                           unsigned count)
+{
+    worker->until_sample -= (int)count;
+    while (worker->until_sample <= 0) {
+        const int sampled = (int)count - 1 + worker->until_sample;
+
+        assert(sampled >= 0);
+        if (has_key(&operations[sampled]))
+            hot_keys_count(worker->hot_keys, operations[sampled].hash, operations[sampled].key);
+        worker->until_sample += hot_keys_next_distance(worker->hot_keys);
+    }
+}
+
 void execute_batch(struct worker *worker, struct connection *connection,
                    struct operation *operations, unsigned count, struct output *output)
 {
@@ -86,6 +101,7 @@ void execute_batch(struct worker *worker, struct connection *connection,
 
     flush_check(worker->store, worker->now_ms);
     hash_and_prefetch(worker->store, operations, count);
+    execution_sample_keys(worker, operations, count);
     for (unsigned i = 0; i < count; i++) {
         assert(operations[i].verb < VERB_COUNT);
         if (operations[i].protocol == PROTOCOL_META && has_key(&operations[i]))

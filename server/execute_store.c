@@ -495,6 +495,7 @@ struct item *execute_store_begin(struct worker *worker, struct connection *conne
     if (is_login(&execution, operation))
         return make_login_item(&execution, operation);
     assert(operation->verb == VERB_STORE);
+    execution_sample_keys(worker, operation, 1);
     if (operation->protocol == PROTOCOL_META)
         counter_add(&worker->counters.cmd_meta, 1);
     if (execute_needs_login(&execution)) {

@@ -49,6 +49,10 @@ bool execute_is_text_login(const struct operation *);
 /* The longest value of a login, in any protocol. */
 #define LOGIN_BYTES_MAX 16384
 
+/* Counts the keys of those of the operations that are in the sample of `stats hotkeys`; each is
+ * passed here once, with its hash. */
+void execution_sample_keys(struct worker *, const struct operation *, unsigned count);
+
 /* Writes the whole answer, values copied. */
 void execution_answer(struct execution *, const struct operation *, const struct outcome *);
 /* The same for a verb whose answer never has a value: all but the gets. */

@@ -94,6 +94,7 @@ static void reset(struct execution *execution)
     cells_stats_reset();
     crawler_stats_reset();
     prefix_stats_clear();
+    stats_hotkeys_reset();
 }
 
 static void answer(struct execution *execution, const struct operation *operation,
@@ -271,7 +272,7 @@ static const struct {
     { "peers", list_nothing, NULL },
     { "hints", list_nothing, NULL },
     { "repair", list_nothing, NULL },
-    { "hotkeys", list_nothing, NULL },
+    { "hotkeys", stats_hotkeys, NULL },
     { "reset", NULL, run_reset },
     { "detail", NULL, run_detail },
     { "cachedump", NULL, run_cachedump },

@@ -33,5 +33,9 @@ stats_list stats_settings;                                    /* stats_settings.
 stats_list stats_items, stats_slabs, stats_sizes;             /* stats_items.c */
 stats_list stats_conns;                                       /* stats_conns.c */
 stats_list stats_cluster, stats_siblings;                     /* stats_cluster.c */
+stats_list stats_hotkeys;                                     /* stats_hotkeys.c */
+
+/* `stats reset` also forgets the hot keys. */
+void stats_hotkeys_reset(void);
 
 #endif

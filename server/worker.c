@@ -1,6 +1,7 @@
 #include "server/worker.h"
 #include "server/clock.h"
 #include "server/connection_internal.h"
+#include "server/hot_keys.h"
 #include "server/log.h"
 #include "server/store.h"
 #include <errno.h>
@@ -284,6 +285,7 @@ static void worker_deinit(struct worker *worker)
     if (worker->loop != NULL)
         ev_loop_destroy(worker->loop);
     output_deinit(&worker->output);
+    hot_keys_free(worker->hot_keys);
     free(worker->context_storage);
     free(worker->key_storage);
     free(worker->batch);
@@ -304,10 +306,12 @@ static bool worker_init(struct worker *worker, struct store *store, unsigned num
     worker->batch = calloc(WORKER_BATCH_MAX, sizeof *worker->batch);
     worker->key_storage = malloc((size_t)WORKER_BATCH_MAX * KEY_BYTES_MAX);
     worker->context_storage = malloc((size_t)WORKER_BATCH_MAX * CONTEXT_BYTES_MAX);
+    worker->hot_keys = hot_keys_new(number);
     bool has_output = output_init(&worker->output, store, OUTPUT_RESERVE_BYTES_MAX);
     worker->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
     if (worker->input == NULL || worker->batch == NULL || worker->key_storage == NULL ||
-        worker->context_storage == NULL || !has_output || worker->loop == NULL) {
+        worker->context_storage == NULL || worker->hot_keys == NULL || !has_output ||
+        worker->loop == NULL) {
         log_error("worker %u: no memory or no epoll descriptor: %s", number, log_error_text(errno));
         return false;
     }
@@ -315,6 +319,7 @@ static bool worker_init(struct worker *worker, struct store *store, unsigned num
         worker->batch[i].key_storage = worker->key_storage + i * KEY_BYTES_MAX;
         worker->batch[i].context_storage = worker->context_storage + i * CONTEXT_BYTES_MAX;
     }
+    worker->until_sample = hot_keys_next_distance(worker->hot_keys);
     set_watchers(worker);
     return true;
 }

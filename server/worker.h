@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdalign.h>
 
+struct hot_keys;
 struct store;
 
 #define WORKER_INPUT_BYTES (64 * 1024)
@@ -35,6 +36,8 @@ struct worker {
     struct ev_loop *loop;            /* [I] */
     unsigned number;                 /* [I] */
     unsigned requests_per_turn;      /* [I] of one connection (-R) */
+    int until_sample;                /* [W] operations up to the next for `hot_keys`, it included */
+    struct hot_keys *hot_keys;       /* [I] see server/hot_keys.h */
     bool is_ending;                  /* [W] each connection closes once its output is sent */
 
     alignas(64) struct output output; /* [W] answers of the batch at hand */

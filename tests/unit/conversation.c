@@ -4,6 +4,7 @@
 #include "server/cells.h"
 #include "server/clock.h"
 #include "server/execute.h"
+#include "server/hot_keys.h"
 #include "server/listener.h"
 #include "server/maintenance.h"
 #include "server/process.h"
@@ -242,6 +243,8 @@ int conversation_start(void **state)
     worker.batch = calloc(BATCH_MAX, sizeof *worker.batch);
     worker.key_storage = calloc(BATCH_MAX, KEY_BYTES_MAX);
     worker.context_storage = calloc(BATCH_MAX, CONTEXT_BYTES_MAX);
+    worker.hot_keys = hot_keys_new(1);
+    worker.until_sample = hot_keys_next_distance(worker.hot_keys);
     assert_true(output_init(&worker.output, store, 1 << 20));
     stream_capacity = 0;
     stream_is_closed = false;
@@ -255,6 +258,7 @@ int conversation_end(void **state)
     stream_is_closed = true;
     watch_stats(&(struct watch_stats){ 0 });
     output_deinit(&worker.output);
+    hot_keys_free(worker.hot_keys);
     free(worker.batch);
     free(worker.key_storage);
     free(worker.context_storage);

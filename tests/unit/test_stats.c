@@ -108,8 +108,26 @@ static void sub_commands_are_whole_words(void **state)
     converse({ "stats r\r\n", "ERROR\r\n" }, { "stats s\r\n", "ERROR\r\n" },
              { "stats resets\r\n", "ERROR\r\n" }, { "stats nothing\r\n", "ERROR\r\n" },
              { "stats extstore\r\n", "END\r\n" }, { "stats ring\r\n", "END\r\n" },
-             { "stats hotkeys\r\n", "END\r\n" },
              { "stats sizes\r\n", "STAT sizes_status disabled\r\nEND\r\n" });
+}
+
+static void hotkeys_names_what_is_asked_for_most(void **state)
+{
+    char get[32];
+
+    (void)state;
+    for (unsigned i = 0; i < 40000; i++) {
+        snprintf(get, sizeof get, "get cold%u\r\n", i);
+        say(i % 4 == 0 ? "get hot\r\n" : i % 10 == 1 ? "get warm,\r\n" : get);
+    }
+    assert_string_equal(field("stats hotkeys\r\n", "1:key"), "hot");
+    assert_in_range(atoi(field("stats hotkeys\r\n", "1:percent")), 18, 32);
+    assert_string_equal(field("stats hotkeys\r\n", "2:key"), "warm%2C");
+    assert_in_range(atoi(field("stats hotkeys\r\n", "2:percent_at_least")), 1, 16);
+    assert_in_range(atoi(field("stats hotkeys\r\n", "operations_sampled")), 230, 400);
+    assert_string_equal(field("stats hotkeys\r\n", "operations_per_sample"), "128");
+    says("stats reset\r\n", "RESET\r\n");
+    assert_string_equal(field("stats hotkeys\r\n", "operations_sampled"), "0");
 }
 
 static void detail_counts_by_prefix(void **state)
@@ -196,6 +214,7 @@ int main(void)
         TEST(items_and_bytes_follow_what_is_stored),
         TEST(reset_clears_the_counters_and_not_the_items),
         TEST(sub_commands_are_whole_words),
+        TEST(hotkeys_names_what_is_asked_for_most),
         TEST(detail_counts_by_prefix),
         TEST(cachedump_lists_keys_of_the_one_class),
         TEST(conns_shows_listeners_and_clients),
