@@ -90,6 +90,7 @@ static const struct peer_field ping_fields[] = {
     U64(struct peer_ping, ping.to),
     U64(struct peer_ping, ping.incarnation),
     U64(struct peer_ping, ping.sent_ms),
+    U64(struct peer_ping, ping.asked_by),
     FLAG(struct peer_ping, ping.is_answer),
     FLAG(struct peer_ping, ping.is_stopping),
     FLAG(struct peer_ping, ping.reaches_you),
@@ -107,6 +108,9 @@ static const struct peer_field ping_fields[] = {
     FLAG(struct peer_ping, hello.wants_walk),
     FLAG(struct peer_ping, hello.is_walking),
     FLAG(struct peer_ping, hello.is_after_cut),
+    FLAG(struct peer_ping, hello.is_filling),
+    U64(struct peer_ping, hello.number),
+    U64(struct peer_ping, hello.heard_number),
     END,
 };
 
@@ -249,6 +253,7 @@ static const struct peer_field compared_fields[] = {
 static const struct peer_field key_fields[] = {
     U64(struct exchange_key, key_hash),
     U64(struct exchange_key, mark),
+    U32(struct exchange_key, bytes),
     NUMBER(struct exchange_key, kinds, 1, SIBLINGS_ALL),
     END,
 };
@@ -290,8 +295,10 @@ static const struct peer_field difference_fields[] = {
     HEAD(struct peer_difference, difference.head),
     EXCHANGE_ANSWER(struct peer_difference, difference.answer),
     U64(struct peer_difference, difference.reached),
+    U32(struct peer_difference, difference.wanted_bytes),
     COUNT(struct peer_difference, difference.wanted_count, EXCHANGE_KEYS_MAX),
     ARRAY(struct peer_difference, difference.wanted_count, difference.wanted, wanted_fields),
+    U32(struct peer_difference, difference.cell_bytes),
     COUNT(struct peer_difference, difference.cell_count, EXCHANGE_KEYS_MAX),
     ARRAY(struct peer_difference, difference.cell_count, keys, cell_key_fields),
     ARRAY(struct peer_difference, difference.cell_count, difference.cells, cell_fields),
@@ -303,6 +310,7 @@ static const struct peer_field cells_fields[] = {
     FLAG(struct peer_cells, cells.is_handoff),
     NUMBER(struct peer_cells, cells.copies_min, 1, RING_COPIES_MAX),
     NUMBER(struct peer_cells, cells.copies_max, 1, RING_COPIES_MAX),
+    U32(struct peer_cells, cells.cell_bytes),
     COUNT(struct peer_cells, cells.cell_count, EXCHANGE_KEYS_MAX),
     ARRAY(struct peer_cells, cells.cell_count, keys, cell_key_fields),
     ARRAY(struct peer_cells, cells.cell_count, cells.cells, cell_fields),
@@ -314,6 +322,7 @@ static const struct peer_field cells_stored_fields[] = {
     EXCHANGE_ANSWER(struct exchange_stored, answer),
     COUNT(struct exchange_stored, cell_count, EXCHANGE_KEYS_MAX),
     BITS(struct exchange_stored, cell_count, merged),
+    BITS(struct exchange_stored, cell_count, changed),
     END,
 };
 

@@ -25,20 +25,35 @@ cd "$build_directory"
 targets=(text meta binary table membership peer resolver)
 make --quiet -j"$(nproc)" "${targets[@]/#/tests/fuzz/fuzz_}"
 
-status=0
-for target in "${targets[@]}"; do
-    dictionary=$source_directory/tests/fuzz/text.dict
+# One target, its log in findings/; several run at the same time.
+fuzz() {
+    local target=$1 dictionary=$source_directory/tests/fuzz/text.dict
+
     [ "$target" != binary ] || dictionary=$source_directory/tests/fuzz/binary.dict
     mkdir -p "corpus/$target"
-    echo "fuzz_$target: $seconds s"
-    if ! "tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=4096 -timeout=10 \
+    "tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=4096 -timeout=10 \
         -rss_limit_mb=2048 -dict="$dictionary" -artifact_prefix=findings/ -verbosity=0 \
         -print_final_stats=1 "corpus/$target" "$source_directory/tests/fuzz/corpus/$target" \
-        >"findings/$target.log" 2>&1; then
-        echo "fuzz_$target FAILED: see $build_directory/findings/$target.log" >&2
-        tail -40 "findings/$target.log" >&2
-        status=1
-    fi
-    grep -E 'number_of_executed_units|new_units_added' "findings/$target.log" || true
+        >"findings/$target.log" 2>&1
+}
+
+status=0
+at_once=$(nproc)
+for ((first = 0; first < ${#targets[@]}; first += at_once)); do
+    processes=()
+    for target in "${targets[@]:first:at_once}"; do
+        echo "fuzz_$target: $seconds s"
+        fuzz "$target" &
+        processes+=($!)
+    done
+    for i in "${!processes[@]}"; do
+        target=${targets[first + i]}
+        if ! wait "${processes[i]}"; then
+            echo "fuzz_$target FAILED: see $build_directory/findings/$target.log" >&2
+            tail -40 "findings/$target.log" >&2
+            status=1
+        fi
+        grep -E 'number_of_executed_units|new_units_added' "findings/$target.log" || true
+    done
 done
 exit $status
