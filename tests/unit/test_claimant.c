@@ -280,8 +280,10 @@ static void found(unsigned count)
 /* Some running node that has a table, other than `id`; 0 if there is none. */
 static unsigned any_other(unsigned id)
 {
-    for (unsigned tries = 0; tries < 30; tries++) {
-        unsigned other = 1 + random_below(&dice, NODES);
+    unsigned first = random_below(&dice, NODES);
+
+    for (unsigned i = 0; i < NODES; i++) {
+        unsigned other = 1 + (first + i) % NODES;
         if (other != id && nodes[other].is_running &&
             claimant_table(&nodes[other].claimant)->version.epoch > 0 &&
             membership_has(&nodes[other].membership, other))
