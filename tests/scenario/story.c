@@ -215,5 +215,8 @@ bool story_play(struct story *story, const char *path)
     fclose(file);
     if (story->has_begun)
         sim_deinit(story->sim);
+    for (unsigned i = 0; i < story->client_count; i++)
+        for (unsigned key = 0; key < STORY_KEYS; key++)
+            set_deinit(&story->clients[i].shown[key]);
     return is_right && story->has_begun;
 }

@@ -203,10 +203,10 @@ void sim_run(struct sim *sim, const struct options *options, bool is_printing)
 
 void sim_deinit(struct sim *sim)
 {
+    for (struct engine_entry *entry; (entry = engine_next(&sim->engine, ENGINE_NEVER)) != NULL;)
+        network_forget(&sim->network, entry); /* its owner is still there */
     for (unsigned i = 0; i < sim->node_count; i++)
         node_free(sim->nodes[i]);
-    for (struct engine_entry *entry; (entry = engine_next(&sim->engine, ENGINE_NEVER)) != NULL;)
-        network_forget(&sim->network, entry);
     workload_deinit(sim);
     faults_deinit(&sim->faults);
     truth_deinit(&sim->truth);
