@@ -33,6 +33,9 @@
  *                                           is read again, into an empty `cell`
  *                      COORDINATOR_APPLY_REFUSED   no memory, wrong clock, no room for the hint
  *                    `own_hint_for` says whether the own cell needs a hint, and for whom.
+ *      own_hint_for  without `applies`, with `merges_own`: this node has come to stand in for one
+ *                    more owner: merge `cell`, should the own one be gone, and keep a hint; what
+ *                    is held now counts as a copy, so there has to be room
  *      rewrites      replica_admit-like drift check of `rewrite_clock` (hlc_clock_merge()), lock,
  *                    replica_rewrite(), then at once COORDINATOR_REWRITTEN with the fresh dot,
  *                    COORDINATOR_SUPERSEDED or COORDINATOR_REWRITE_REFUSED

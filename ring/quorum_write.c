@@ -61,6 +61,11 @@ static void take(struct quorum_write *write, unsigned i, unsigned owner, uint64_
     if (i == write->route->self) {
         write->nodes[i].state = WRITE_NODE_STORED;
         write->stored++;
+        effects->merges_own = true; /* others may have been done with the copy here */
+#ifndef RING_BREAK_NO_HINT
+        if (owner != i)
+            effects->own_hint_for = write->route->nodes[owner].id;
+#endif
         return;
     }
     ask(write, i, now_ms, effects);
@@ -110,6 +115,8 @@ static void on_applied(struct quorum_write *write, const struct write_event *eve
             replace(write, i, event->now_ms, effects);
     if (route->copies == 0)
         take(write, route->self, route->self, event->now_ms, effects);
+    effects->merges_own = false; /* it was written just now, with its hint */
+    effects->own_hint_for = NODE_NONE;
 }
 
 static bool is_awaited(const struct write_node *node)

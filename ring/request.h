@@ -71,7 +71,9 @@ struct request_effects {
     bool applies;
     bool rewrites;          /* under a dot after `rewrite_clock` */
     hlc_time rewrite_clock; /* what a replica said its clock is; check the drift before merging */
-    node_id own_hint_for;   /* with `applies`: the owner that this node stands in for */
+    /* The owner that this node stands in for, or NODE_NONE: keep a hint for it with the own cell.
+     * With `applies`, or alone, when somebody is replaced by this node after that. */
+    node_id own_hint_for;
 
     bool answers; /* at most once in a request's life */
     enum request_answer answer;

@@ -164,6 +164,21 @@ static void an_owner_that_coordinates_needs_no_hint(void **state)
     assert_int_equal(quorum_write_own_hint(&route), NODE_NONE); /* 4 stands in for 1 */
 }
 
+static void a_coordinator_that_comes_to_stand_in_keeps_a_hint(void **state)
+{
+    (void)state;
+    make_route(2, 4, 4); /* 3 comes before it, and all owners seem reachable */
+    start(2);
+    assert_int_equal(effects.own_hint_for, NODE_NONE);
+    lost(1);
+    assert_sent(0, 3, 1);
+    assert_int_equal(effects.own_hint_for, NODE_NONE);
+    lost(2);
+    assert_int_equal(effects.send_count, 0);
+    assert_int_equal(effects.own_hint_for, 2);
+    assert_true(effects.merges_own);
+}
+
 static void a_slow_node_is_replaced_and_its_late_answer_counts(void **state)
 {
     (void)state;
@@ -384,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_fallback_stands_in_for_an_unreachable_owner),
         cmocka_unit_test(every_unreachable_owner_gets_a_stand_in_of_its_own),
         cmocka_unit_test(an_owner_that_coordinates_needs_no_hint),
+        cmocka_unit_test(a_coordinator_that_comes_to_stand_in_keeps_a_hint),
         cmocka_unit_test(a_slow_node_is_replaced_and_its_late_answer_counts),
         cmocka_unit_test(a_slow_node_is_replaced_after_the_answer_too),
         cmocka_unit_test(without_anyone_to_stand_in_it_waits_until_the_deadline),
