@@ -399,8 +399,8 @@ static void finish_walk(struct sync *sync, const struct sync_event *event,
 {
     forget_walk(sync, event->now_ms);
     sync->walks++;
-    sync->is_resting = sync->repaired_now == 0;
-    if (sync->is_resting) {
+    sync->is_resting = sync->repaired_now == 0 && !sync->was_refused;
+    if (sync->repaired_now == 0) {
         sync->walks_fruitless++;
         sync->rested = sync->began;
         pause_longer(sync);
@@ -479,6 +479,7 @@ static void begin_walk(struct sync *sync, const struct sync_event *event,
     sync->began_ms = event->now_ms;
     sync->reported = 0;
     sync->repaired_now = 0;
+    sync->was_refused = false;
     if (is_leaf(sync, event->view, everything)) /* one partition, a tree of one leaf */
         add_keys_task(free_task(sync), everything, 0, 1);
     else
@@ -731,6 +732,8 @@ static void on_stored(struct sync *sync, const struct sync_event *event,
     unsigned changed = count_bits(stored->changed, stored->cell_count);
     sync->cells_given += changed;
     sync->repaired_now += changed;
+    sync->was_refused =
+        sync->was_refused || count_bits(stored->merged, stored->cell_count) < stored->cell_count;
     advance(task);
 }
 

@@ -16,7 +16,8 @@
  * 2. Cells of which one side holds nothing go there only while it has room (`takes`): so a full
  *    node repairs what it holds, and is not filled with what it evicts next.
  * 3. A walk that repaired nothing is not repeated before one of the sums, or what a side takes,
- *    is another than it was; and however that changes, fruitless walks become rarer.
+ *    is another than it was, unless the peer wanted a cell and then could not merge it (no memory,
+ *    a clock too far ahead); and however that changes, fruitless walks become rarer.
  * 4. Not more than `window` requests are on the way, each of bounded size; all of it is paid from
  *    the caller's bucket.
  *
@@ -128,6 +129,7 @@ struct sync {
     uint64_t began_ms;
     unsigned reported;     /* partitions below this one were reported as compared */
     uint64_t repaired_now; /* cells, by this walk, on either side */
+    bool was_refused;      /* this walk: a cell was given and not merged, for the time being */
     struct sync_frame frames[SYNC_LEVELS_MAX][SYNC_WINDOW_MAX];
     struct sync_task tasks[SYNC_WINDOW_MAX];
 

@@ -208,6 +208,22 @@ static void what_cannot_be_repaired_is_not_tried_again(void **state)
     free_replicas(replicas);
 }
 
+/* No memory, or a clock that is too far ahead: whoever refused a cell takes it later. */
+static void what_was_refused_for_a_while_is_tried_again(void **state)
+{
+    (void)state;
+    for (unsigned writer = 0; writer < 2; writer++) {
+        struct replicas *replicas = new_replicas(8 + writer, 2, 2, 3, 3);
+        uint64_t key = random_next(&replicas->random);
+        replicas->fail_percent = 100;
+        replicas_write(replicas, &replicas->replicas[writer], key, SIBLING_VALUE, false);
+        replicas_run(replicas, 300000);
+        replicas->fail_percent = 0;
+        assert_settles(replicas, 120000);
+        free_replicas(replicas);
+    }
+}
+
 static void a_warming_node_hears_of_a_partition_only_when_it_has_its_cells(void **state)
 {
     (void)state;
@@ -308,6 +324,7 @@ int main(void)
         cmocka_unit_test(trees_of_different_fineness_compare),
         cmocka_unit_test(a_full_node_and_an_evicting_node_neither_fight_nor_loop),
         cmocka_unit_test(what_cannot_be_repaired_is_not_tried_again),
+        cmocka_unit_test(what_was_refused_for_a_while_is_tried_again),
         cmocka_unit_test(a_warming_node_hears_of_a_partition_only_when_it_has_its_cells),
         cmocka_unit_test(an_equal_sum_counts_from_when_the_peer_was_asked),
         cmocka_unit_test(without_tokens_nothing_is_sent),
