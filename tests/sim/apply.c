@@ -232,8 +232,9 @@ enum node_apply node_apply(struct request *request, node_id hint_for, struct dot
     struct writing writing = {.node = node, .command = request->command};
     enum node_apply applied = APPLY_KEPT;
 
-    (void)hint_for;
-    if (node_allocation_fails(node))
+    bool needs_hint = hint_for != NODE_NONE && !node_owns(node, key);
+
+    if (node_allocation_fails(node) || (needs_hint && !node_replica_now(node, key).has_hint_room))
         return APPLY_REFUSED;
     node_cell_fresh(node, key);
     writing.cell = store_make(&node->store, key, 2);
@@ -246,6 +247,8 @@ enum node_apply node_apply(struct request *request, node_id hint_for, struct dot
     } else if (request->result == RESULT_DONE) {
         applied = apply(request, &writing, dot);
     }
+    if (needs_hint && (applied == APPLY_WRITTEN || applied == APPLY_REGISTER))
+        node_hint_add(node, key, hint_for);
     node_cell_changed(node, key); /* an empty one was made for nothing */
     set_deinit(&writing.known);
     return applied;

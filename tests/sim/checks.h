@@ -10,8 +10,8 @@
 
 struct sim;
 
-#define CHECKS_SETTLE_MS 60000 /* after faults, until everything has settled */
-#define CHECKS_CALM_MS   20000 /* the same where nothing was wrong */
+#define CHECKS_SETTLE_MS 300000 /* after faults, until everything has settled */
+#define CHECKS_CALM_MS   60000  /* the same where nothing was wrong */
 
 /* Everything has settled.  False if a promise is broken. */
 bool checks_settled(struct sim *);

@@ -154,7 +154,7 @@ static void set_clock_wrong(struct sim *sim, struct node *node)
 {
     struct random *random = &sim->faults.random;
     unsigned drift_ms = (unsigned)sim->settings.drift_max_ms;
-    unsigned most_ms = random_chance(random, 80) ? drift_ms * 8 / 10 : 20 * drift_ms;
+    unsigned most_ms = random_chance(random, 80) ? drift_ms * 8 / 10 : 3 * drift_ms;
 
     clock_set(&node->wall, sim_now(sim), random_either_way(random, most_ms), 0);
 }

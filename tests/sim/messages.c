@@ -11,6 +11,9 @@ const char *message_name(enum message_type type)
         [MESSAGE_STORE_REPLY] = "answer to a store",
         [MESSAGE_FORWARD] = "command passed on",
         [MESSAGE_FORWARD_REPLY] = "answer to a command passed on",
+        [MESSAGE_HINT] = "hint",
+        [MESSAGE_HINT_ACK] = "answer to a hint",
+        [MESSAGE_EXCHANGE] = "exchange",
     };
 
     assert(type < MESSAGE_TYPES);

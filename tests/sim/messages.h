@@ -4,10 +4,13 @@
 #ifndef TESTS_SIM_MESSAGES_H
 #define TESTS_SIM_MESSAGES_H
 
+#include "ring/exchange.h"
 #include "ring/forward.h"
+#include "ring/hints.h"
 #include "ring/ping.h"
 #include "ring/quorum_read.h"
 #include "ring/quorum_write.h"
+#include "ring/sync.h"
 #include "tests/sim/command.h"
 
 enum message_type {
@@ -18,6 +21,9 @@ enum message_type {
     MESSAGE_STORE_REPLY,
     MESSAGE_FORWARD,
     MESSAGE_FORWARD_REPLY,
+    MESSAGE_HINT,
+    MESSAGE_HINT_ACK,
+    MESSAGE_EXCHANGE,
     MESSAGE_TYPES
 };
 
@@ -28,14 +34,23 @@ struct forwarded_answer {
     unsigned write;
 };
 
-union message_body {
+/* What rides on a ping. */
+struct ping_body {
     struct ping ping;
+    struct sync_hello hello; /* of epoch 0: none */
+};
+
+union message_body {
+    struct ping_body ping;
     struct fetch_request fetch;
     struct fetch_reply fetch_reply;
     struct store_request store;
     struct store_reply store_reply;
     struct forward_request forward;
     struct forwarded_answer forward_reply;
+    struct hint_delivery hint;
+    struct hint_ack hint_ack;
+    const struct exchange_message *exchange;
 };
 
 /* What it is called in traces. */

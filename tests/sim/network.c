@@ -82,6 +82,7 @@ struct message *message_new(struct network *network, enum message_type type)
     message->blocks = NULL;
     message->command = NULL;
     message->asked_ms = 0;
+    message->cells_heard_count = 0;
     set_clear(&message->heard);
     memset(&message->body, 0, sizeof message->body);
     network->in_flight++;
@@ -90,6 +91,8 @@ struct message *message_new(struct network *network, enum message_type type)
 
 void message_drop(struct network *network, struct message *message)
 {
+    for (unsigned i = 0; i < message->cells_heard_count; i++)
+        set_deinit(&message->cells_heard[i]);
     for (struct network_block *next, *block = message->blocks; block != NULL; block = next) {
         next = block->next;
         free(block);
@@ -122,6 +125,13 @@ struct cell *message_cell(struct message *message, const struct cell *from)
     cell_copy(cell, from);
     cell->is_live = false;
     return cell;
+}
+
+void message_hear_cells(struct message *message, unsigned count)
+{
+    message->cells_heard = message_room(message, count * sizeof message->cells_heard[0]);
+    memset(message->cells_heard, 0, count * sizeof message->cells_heard[0]);
+    message->cells_heard_count = count;
 }
 
 struct slice message_bytes(struct message *message, struct slice from)

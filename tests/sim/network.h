@@ -48,8 +48,10 @@ struct message {
     unsigned from_life, to_life; /* which of their lives: the receiver's link ends with it */
     unsigned key;                /* whose cell is in it; or TRUTH_NO_KEY */
     struct set heard;            /* what the truth knows through that cell */
-    uint64_t asked_ms;           /* when what it asks or answers was asked */
-    struct command *command;     /* of a command that is passed on; one reference */
+    struct set *cells_heard;     /* the same for each of many cells, by place */
+    unsigned cells_heard_count;
+    uint64_t asked_ms;       /* when what it asks or answers was asked */
+    struct command *command; /* of a command that is passed on; one reference */
     struct network_block *blocks;
     union message_body body;
     enum message_type type;
@@ -87,6 +89,9 @@ void *message_room(struct message *, size_t bytes);
 
 /* A copy of a cell that lives as long as the message, as a peer gets it: not live. */
 struct cell *message_cell(struct message *, const struct cell *);
+
+/* Room for what the truth knows through each of so many cells. */
+void message_hear_cells(struct message *, unsigned count);
 
 /* A copy of bytes that lives as long as the message. */
 struct slice message_bytes(struct message *, struct slice);

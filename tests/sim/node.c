@@ -25,12 +25,16 @@ struct node *node_new(struct sim *sim, unsigned index)
         abort();
     cell_init(&node->scratch, NULL, 0);
     store_init(&node->store, sim->options.keys);
+    node_repair_init(node);
     return node;
 }
 
 void node_free(struct node *node)
 {
     node_requests_drop(node);
+    for (unsigned key = 0; key < node->sim->options.keys; key++)
+        node_hints_drop(node, key);
+    node_repair_deinit(node);
     store_deinit(&node->store);
     cell_release(&node->scratch);
     free(node->views);
@@ -86,9 +90,10 @@ static void send_ping(struct node *node, const struct ping *ping)
 {
     struct message *message = message_new(&node->sim->network, MESSAGE_PING);
 
-    message->body.ping = *ping;
-    message->body.ping.clock = node->hlc.last;
-    message->body.ping.table = node->table->version;
+    message->body.ping.ping = *ping;
+    message->body.ping.ping.clock = node->hlc.last;
+    message->body.ping.ping.table = node->table->version;
+    node_repair_hello(node, message, ping->to);
     node_send(node, message, ping->to);
 }
 
@@ -99,11 +104,13 @@ static void note_change(struct node *node, const struct liveness_change *change)
     case LIVENESS_BECAME_REACHABLE:
         report_line(node->sim, (int)node->index, TRUTH_NO_KEY, "node %" PRIu64 " is reachable",
                     change->peer);
+        node_repair_peer(node, change->peer, true);
         break;
     case LIVENESS_BECAME_UNREACHABLE:
         report_line(node->sim, (int)node->index, TRUTH_NO_KEY, "node %" PRIu64 " is unreachable",
                     change->peer);
         node_requests_lose(node, change->peer);
+        node_repair_peer(node, change->peer, false);
         break;
     case LIVENESS_RESTARTED: node_requests_lose(node, change->peer); break;
     }
@@ -145,6 +152,7 @@ void node_set_wake(struct node *node)
     uint64_t at_ms = liveness_deadline_ms(&node->liveness);
 
     at_ms = earliest(at_ms, node->reap_at_ms);
+    at_ms = earliest(at_ms, node_repair_deadline_ms(node));
     engine_set(&node->sim->engine, &node->wake, at_ms);
 }
 
@@ -157,6 +165,7 @@ static void on_wake(struct sim *sim, struct engine_entry *entry)
         return;
     while (liveness_deadline_ms(&node->liveness) <= now_ms)
         step_liveness(node, (struct liveness_event){.type = LIVENESS_TICK});
+    node_repair_wake(node);
     if (node->reap_at_ms <= now_ms) {
         node_reap(node);
         node->reap_at_ms = now_ms + sim->settings.tombstone_grace_ms / REAP_PARTS;
@@ -184,8 +193,9 @@ void node_deliver(struct sim *sim, struct message *message)
     switch (message->type) {
     case MESSAGE_PING:
         step_liveness(node, (struct liveness_event){.type = LIVENESS_PING,
-                                                    .peer = message->body.ping.from,
-                                                    .ping = &message->body.ping});
+                                                    .peer = message->body.ping.ping.from,
+                                                    .ping = &message->body.ping.ping});
+        node_repair_ping(node, message->from, &message->body.ping);
         break;
     case MESSAGE_FETCH: node_on_fetch(node, message); break;
     case MESSAGE_FETCH_REPLY:
@@ -199,6 +209,9 @@ void node_deliver(struct sim *sim, struct message *message)
         break;
     case MESSAGE_FORWARD: node_on_forward(node, message); break;
     case MESSAGE_FORWARD_REPLY: node_on_forward_reply(node, message); break;
+    case MESSAGE_HINT: node_on_hint(node, message); break;
+    case MESSAGE_HINT_ACK: node_on_hint_ack(node, message); break;
+    case MESSAGE_EXCHANGE: node_on_exchange(node, message); break;
     case MESSAGE_TYPES: assert(false);
     }
     node_set_wake(node);
@@ -240,6 +253,8 @@ void node_start(struct node *node)
     hlc_clock_init(&node->hlc, past);
     node->next_operation = life_ms << 20;
     liveness_init(&node->liveness, node->id, life_ms, &sim->settings.liveness, now_ms);
+    node_hints_start(node);
+    node_repair_start(node, now_ms == 0);
     find_peers(node);
     outcomes_init(&node->outcomes, node->outcome_entries, NODE_OUTCOMES,
                   2 * sim->settings.deadline_ms);
@@ -261,6 +276,8 @@ void node_crash(struct node *node, bool is_noticed)
     node_requests_drop(node);
     for (unsigned key = 0; key < sim->options.keys; key++) {
         truth_lose_cell(&sim->truth, node->index, key);
+        node_hints_drop(node, key);
+        node->store.cells[key].mark = 0;
         if (store_find(&node->store, key) != NULL)
             store_drop(&node->store, key);
     }

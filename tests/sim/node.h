@@ -5,15 +5,24 @@
  *   request.c   commands that it answers or passes on (ring/coordinator.h)
  *   apply.c     what a command does to the own cell
  *   serve.c     what it does with its cells for others; memory
+ *   hinting.c   hints for owners that are away (ring/hints.h)
+ *   repair.c    warming, anti-entropy, fills and handoffs (ring/warming.h, sync.h, fill.h,
+ * handoff.h)
  *
  * Threads: one. */
 #ifndef TESTS_SIM_NODE_H
 #define TESTS_SIM_NODE_H
 
+#include "ring/budget.h"
 #include "ring/coordinator.h"
+#include "ring/fill.h"
+#include "ring/handoff.h"
+#include "ring/hints.h"
 #include "ring/liveness.h"
 #include "ring/outcomes.h"
 #include "ring/replica.h"
+#include "ring/sync.h"
+#include "ring/warming.h"
 #include "tests/sim/clock.h"
 #include "tests/sim/messages.h"
 #include "tests/sim/network.h"
@@ -40,6 +49,21 @@ struct request {
     struct coordinator coordinator;
 };
 
+/* What a node does besides answering. */
+struct background {
+    struct budget budget;
+    struct hints hints;
+    struct hints_target targets[SIM_NODES_MAX];
+    struct merkle_forest forest; /* all keys have one number of copies */
+    uint64_t *leaves;
+    struct warming warming;
+    struct warming_memory warming_memory;
+    struct fill fill;
+    uint64_t *fill_wanted;
+    struct handoff handoff;
+    struct sync *syncs[SIM_NODES_MAX]; /* by node */
+};
+
 struct node {
     struct sim *sim;
     unsigned index;
@@ -55,6 +79,7 @@ struct node {
     const struct ring_table *table;
     struct liveness liveness;
     struct peer_view *views; /* by member of the table */
+    struct background background;
     struct request *requests;
     unsigned request_count;
     uint64_t next_operation;
@@ -132,13 +157,59 @@ enum node_apply { APPLY_WRITTEN, APPLY_REGISTER, APPLY_KEPT, APPLY_AGAIN, APPLY_
 /* Applies the request's command to the own cell, and copies the whole result into the request's. */
 enum node_apply node_apply(struct request *, node_id hint_for, struct dot *dot);
 
+/* How the node sees the members of its table now; valid until something changes. */
+const struct peer_view *node_views(struct node *);
+
+/* --- hinting.c --- */
+
+/* Keeps a hint for the own cell of that key.  False if there is no room for another one. */
+bool node_hint_add(struct node *, unsigned key, node_id target);
+
+/* Whether the cell is held for others only. */
+bool node_holds_as_hint(const struct node *, unsigned key);
+
+/* Ends all hints of a cell that is gone. */
+void node_hints_drop(struct node *, unsigned key);
+
+void node_hints_start(struct node *);
+void node_hints_step(struct node *, struct hints_event);
+void node_on_hint(struct node *, const struct message *);
+void node_on_hint_ack(struct node *, const struct message *);
+
+/* --- repair.c --- */
+
+void node_repair_init(struct node *);
+void node_repair_deinit(struct node *);
+
+/* Begins with an empty memory; `is_founding`: the whole cluster does. */
+void node_repair_start(struct node *, bool is_founding);
+
+/* The mark of a cell may have changed. */
+void node_repair_mark(struct node *, unsigned key);
+
+/* A peer became reachable, or unreachable. */
+void node_repair_peer(struct node *, node_id peer, bool is_reachable);
+
+/* A ping, or its answer, has come. */
+void node_repair_ping(struct node *, unsigned from, const struct ping_body *);
+
+/* Fills in what rides on a ping. */
+void node_repair_hello(struct node *, struct message *, node_id to);
+
+void node_repair_wake(struct node *);
+uint64_t node_repair_deadline_ms(const struct node *);
+void node_on_exchange(struct node *, const struct message *);
+
 /* --- serve.c --- */
 
 /* What ring/replica.h has to know. */
 struct replica_now node_replica_now(struct node *, unsigned key);
 
-/* Merges a peer's cell that was admitted into the own one.  False: no memory. */
-bool node_merge(struct node *, unsigned key, const struct cell *, const struct set *heard);
+/* Merges a peer's cell that was admitted into the own one. */
+void node_merge(struct node *, unsigned key, const struct cell *, const struct set *heard);
+
+/* Merges a peer's cell if it may be.  False: not now. */
+bool node_take(struct node *, unsigned key, const struct cell *, const struct set *heard);
 
 /* The own cell has changed: checks and keeps what depends on it.  Drops it if it is empty. */
 void node_cell_changed(struct node *, unsigned key);

@@ -30,20 +30,19 @@ static void request_free(struct request *request)
     free(request);
 }
 
-/* Makes the route of a key, as this node sees its peers now. */
-static void make_route(struct node *node, struct route *route, unsigned key)
+const struct peer_view *node_views(struct node *node)
 {
-    struct sim *sim = node->sim;
     const struct ring_table *table = node->table;
 
     for (unsigned i = 0; i < table->member_count; i++) {
         node_id peer = table->members[i].id;
         node->views[i] =
-            (struct peer_view){.hedge_ms = liveness_hedge_ms(&node->liveness, peer),
+            (struct peer_view){.warming = warming_bitmap(&node->background.warming, peer),
+                               .hedge_ms = liveness_hedge_ms(&node->liveness, peer),
                                .is_reachable = liveness_is_reachable(&node->liveness, peer) ||
-                                               sim->options.glue_break == BREAK_ASK_THE_DEAD};
+                                               node->sim->options.glue_break == BREAK_ASK_THE_DEAD};
     }
-    route_make(route, table, sim->keys[key].hash, sim->settings.copies, node->id, node->views);
+    return node->views;
 }
 
 static void note_trace(struct node *node, unsigned key, const struct ring_trace *trace)
@@ -75,7 +74,8 @@ static void request_begin(struct node *node, struct command *command,
     request->id = forward != NULL ? forward->id : (struct request_id){node->id, request->operation};
     request->write = TRUTH_NO_WRITE;
     cell_init(&request->cell, NULL, 0);
-    make_route(node, &request->coordinator.route, command->key);
+    route_make(&request->coordinator.route, node->table, sim->keys[command->key].hash,
+               sim->settings.copies, node->id, node_views(node));
     uint64_t deadline_ms =
         sim_now(sim) + (forward != NULL ? forward->budget_ms : sim->settings.deadline_ms);
     struct coordinator_start start = {.id = request->id,
@@ -278,9 +278,11 @@ static bool carry_out(struct request *request, const struct request_effects *eff
         read_own(request);
         *next = (struct coordinator_event){.type = COORDINATOR_OWN_READ};
     }
-    bool is_merged = !effects->merges_own ||
-                     node_merge(node, request->command->key, &request->cell, &request->heard);
-    if (effects->applies && !is_merged)
+    bool is_stand_in = effects->own_hint_for != NODE_NONE && !effects->applies;
+    bool has_memory = is_stand_in || !effects->merges_own || !node_allocation_fails(node);
+    if (effects->merges_own && has_memory)
+        node_merge(node, request->command->key, &request->cell, &request->heard);
+    if (effects->applies && !has_memory)
         *next = (struct coordinator_event){.type = COORDINATOR_APPLY_REFUSED};
     else if (effects->applies)
         *next = apply_own(request, effects->own_hint_for);
@@ -288,6 +290,8 @@ static bool carry_out(struct request *request, const struct request_effects *eff
         *next = rewrite_own(request, effects->rewrite_clock);
     else
         follows = effects->reads_own;
+    if (is_stand_in && !node_owns(node, request->command->key))
+        node_hint_add(node, request->command->key, effects->own_hint_for);
     if (effects->answers)
         answer(request, effects);
     if (!follows && *unsent_count > 0) {

@@ -10,12 +10,17 @@ bool node_allocation_fails(struct node *node)
 
 struct replica_now node_replica_now(struct node *node, unsigned key)
 {
-    return (struct replica_now){.clock = &node->hlc,
-                                .wall_ms = node_wall_ms(node),
-                                .drift_max_ms = node->sim->settings.drift_max_ms,
-                                .is_owner = node_owns(node, key),
-                                .has_room = !node->is_short_of_memory,
-                                .has_hint_room = true};
+    unsigned partition = ring_table_partition(node->table, node->sim->keys[key].hash);
+
+    return (struct replica_now){
+        .clock = &node->hlc,
+        .wall_ms = node_wall_ms(node),
+        .drift_max_ms = node->sim->settings.drift_max_ms,
+        .is_owner = node_owns(node, key),
+        .has_room = !node->is_short_of_memory,
+        .is_warming = !warming_is_warm(&node->background.warming, partition),
+        .has_hint_room = node->background.hints.bytes_used + node->sim->settings.hint_bytes <=
+                         node->sim->settings.hints.bytes_max};
 }
 
 void node_cell_drop(struct node *node, unsigned key)
@@ -34,6 +39,9 @@ void node_cell_changed(struct node *node, unsigned key)
         store_drop(&node->store, key);
         cell = NULL;
     }
+    if (cell == NULL)
+        node_hints_drop(node, key);
+    node_repair_mark(node, key);
     if (cell == NULL)
         return;
     if (cell->intervals_dropped > 0)
@@ -84,16 +92,23 @@ static void note_merged(struct node *node, unsigned key, const struct cell *othe
     node_cell_changed(node, key);
 }
 
-bool node_merge(struct node *node, unsigned key, const struct cell *other, const struct set *heard)
+void node_merge(struct node *node, unsigned key, const struct cell *other, const struct set *heard)
 {
     if (other->sibling_count == 0)
-        return true;
-    if (node_allocation_fails(node))
-        return false;
+        return;
     struct cell *own = store_make(&node->store, key, other->sibling_count);
     remember(node, own);
     cell_merge(own, other);
     note_merged(node, key, other, heard);
+}
+
+bool node_take(struct node *node, unsigned key, const struct cell *other, const struct set *heard)
+{
+    struct replica_now now = node_replica_now(node, key);
+
+    if (!replica_admit(other, &now) || node_allocation_fails(node))
+        return false;
+    node_merge(node, key, other, heard);
     return true;
 }
 
@@ -125,6 +140,10 @@ static struct replica_stored store(struct node *node, unsigned key, const struct
 
     remember(node, own);
     struct replica_stored stored = replica_store(own, request, &now);
+    if (stored.makes_hint && !node_hint_add(node, key, request->hint_for)) {
+        cell_copy(own, &node->scratch);
+        stored.reply.status = STORE_REFUSED_HINTS;
+    }
     if (stored.reply.status == STORE_STORED)
         note_merged(node, key, request->cell, &message->heard);
     else

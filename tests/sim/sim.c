@@ -70,7 +70,21 @@ static void choose_settings(struct sim *sim)
                      .calm_ms = 60000,
                      .hedge_min_ms = 20,
                      .hedge_max_ms = 1000},
+        .hints = {.bytes_max = 1u << 20,
+                  .lifetime_ms = 900000,
+                  .retry_ms = 1000,
+                  .pause_max_ms = 10000},
+        .hint_bytes = 256,
+        .sync = {.settle_ms = 500,
+                 .pause_min_ms = 1000,
+                 .pause_max_ms = 30000,
+                 .retry_ms = 1000,
+                 .repeats_max = 5,
+                 .window = 4},
+        .budget = budget_options_default,
+        .retry_ms = 1000,
     };
+    sim->settings.budget.target_us = 50000;
     if (sim->settings.copies > sim->options.nodes)
         sim->settings.copies = sim->options.nodes;
 }
@@ -86,6 +100,20 @@ static void make_keys(struct sim *sim)
             sim->keys[i].policy = POLICY_LAST_WINS;
         if (i % 6 == 2 && (sim->options.workloads >> WORKLOAD_COUNTER & 1) != 0)
             sim->keys[i].policy = POLICY_COUNTER;
+    }
+}
+
+static void order_keys(struct sim *sim)
+{
+    sim->keys_by_hash = calloc(sim->options.keys, sizeof sim->keys_by_hash[0]);
+    if (sim->keys_by_hash == NULL)
+        abort();
+    for (unsigned i = 0; i < sim->options.keys; i++) {
+        unsigned place = i;
+        for (; place > 0 && sim->keys[sim->keys_by_hash[place - 1]].hash > sim->keys[i].hash;
+             place--)
+            sim->keys_by_hash[place] = sim->keys_by_hash[place - 1];
+        sim->keys_by_hash[place] = i;
     }
 }
 
@@ -120,6 +148,7 @@ void sim_begin(struct sim *sim, const struct options *options, bool is_printing)
     choose_options(sim);
     choose_settings(sim);
     make_keys(sim);
+    order_keys(sim);
     engine_init(&sim->engine);
     report_init(&sim->report, options->is_tracing, is_printing, options->trace_key);
     sim->node_count = sim->options.nodes;
@@ -214,5 +243,6 @@ void sim_deinit(struct sim *sim)
     engine_deinit(&sim->engine);
     report_deinit(&sim->report);
     free(sim->table_rows);
+    free(sim->keys_by_hash);
     free(sim->keys);
 }

@@ -4,7 +4,10 @@
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
+#include "ring/budget.h"
+#include "ring/hints.h"
 #include "ring/liveness.h"
+#include "ring/sync.h"
 #include "ring/table.h"
 #include "tests/sim/engine.h"
 #include "tests/sim/faults.h"
@@ -22,6 +25,11 @@ struct settings {
     uint64_t tombstone_grace_ms;
     unsigned siblings_max;
     struct liveness_options liveness;
+    struct hints_options hints;
+    uint32_t hint_bytes; /* that each takes */
+    struct sync_options sync;
+    struct budget_options budget;
+    uint32_t retry_ms; /* of fills and handoffs */
 };
 
 /* What a key's siblings mean. */
@@ -49,6 +57,7 @@ struct sim {
     struct truth truth;
     struct report report;
     struct key *keys;
+    unsigned *keys_by_hash; /* their numbers */
     struct node *nodes[SIM_NODES_MAX];
     unsigned node_count; /* that there ever may be; not all are up */
     struct workload workload;

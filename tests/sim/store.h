@@ -7,6 +7,7 @@
 #define TESTS_SIM_STORE_H
 
 #include "ring/cell.h"
+#include "ring/hints.h"
 
 struct sim;
 struct node;
@@ -14,6 +15,8 @@ struct node;
 struct stored {
     bool is_present;
     struct cell cell; /* its siblings are on the heap, and stay there when it is gone */
+    struct hinted hinted;
+    uint64_t mark; /* in the Merkle tree; 0: it is not in there */
 };
 
 struct store {

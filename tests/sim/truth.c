@@ -345,8 +345,9 @@ void truth_check_read(struct sim *sim, int node, unsigned key, const struct cell
     add_held(&sim->truth, key, cell, &seen);
     for (unsigned i = 0; i < it->count; i++) {
         const struct truth_write *write = &it->writes[i];
-        if (!write->is_acknowledged || write->acknowledged_ms >= started_ms ||
-            write->applied_ms < sim->season_ms || set_has(&seen, i) || is_flushed(it, i))
+        if (!write->is_acknowledged || write->acknowledged_ms >= started_ms || set_has(&seen, i) ||
+            is_flushed(it, i) ||
+            (write->applied_ms < sim->season_ms && set_has(&it->superseded, i)))
             continue;
         bool is_forgotten = !set_has_beyond(&write->holders, &write->gone);
         if (!is_forgotten && !(write->is_delete && cell->sibling_count == 0))

@@ -401,7 +401,7 @@ static void take_read(struct sim *sim, struct operation *operation,
         !has_wrong_time(sim) &&
         sim->settings.read_quorum + sim->settings.write_quorum > sim->settings.copies) {
         truth_check_read(sim, (int)operation->node, key, answer->cell, operation->started_ms);
-        if (sim->keys[key].policy == POLICY_COUNTER && sim->faults.changed_ms == 0)
+        if (sim->keys[key].policy == POLICY_COUNTER)
             truth_check_counter(sim, key, answer->cell, "read");
     }
     remember_shown(sim, &sim->workload.clients[operation->client], key, answer->cell);
