@@ -91,7 +91,7 @@ static void some_replicas(struct random *random, struct roomy replicas[REPLICAS]
 
     for (unsigned i = 0; i < REPLICAS; i++)
         empty(&replicas[i]);
-    for (unsigned step = random_below(random, 25); step > 0; step--) {
+    for (unsigned step = random_below(random, 35); step > 0; step--) {
         unsigned node = random_below(random, REPLICAS);
         struct cell *cell = &replicas[node].cell;
         struct cell *other =
@@ -102,7 +102,7 @@ static void some_replicas(struct random *random, struct roomy replicas[REPLICAS]
                                   ? &cell->siblings[random_below(random, cell->sibling_count)]
                                   : NULL;
         struct context seen;
-        switch (random_below(random, 8)) {
+        switch (random_below(random, 13)) {
         case 0: put_blind(cell, write); break;
         case 1: put_unseen(cell, write); break;
         case 2:
@@ -120,6 +120,17 @@ static void some_replicas(struct random *random, struct roomy replicas[REPLICAS]
             if (any != NULL)
                 sibling_set_register(any,
                                      &(struct sibling_register){.hlc = hlc, .expires_ms = hlc});
+            break;
+        case 8: put_last(cell, write); break;
+        case 9: cell_expire(cell, 1 + random_below(random, (unsigned)hlc)); break;
+        case 10: cell_flush(cell, random_below(random, (unsigned)hlc)); break;
+        case 11:
+            if (any != NULL && any->dot.node == node + 1)
+                assert_int_equal(cell_put_again(cell, &write, any->dot), CELL_PUT_DONE);
+            break;
+        case 12:
+            if (cell_is_reapable(cell, hlc))
+                empty(&replicas[node]);
             break;
         case 7: empty(&replicas[node]); break;
         }
