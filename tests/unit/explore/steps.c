@@ -96,9 +96,7 @@ static bool put_locally(struct history *history, unsigned node, enum way way, bo
     }
     assert(result == CELL_PUT_DONE);
     if (way == WAY_CONTEXT) {
-        for (unsigned write = 0; write < history->write_count; write++)
-            if (writes_has(&session->shown, write))
-                writes_remove(&before, write);
+        writes_subtract(&before, &session->shown);
         if (truth_lacks_live(history, &replica->cell, &before))
             history->broken[PROMISE_SHOWN_ONLY]++;
     }

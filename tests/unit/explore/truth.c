@@ -97,18 +97,21 @@ struct writes truth_held(const struct history *history, const struct cell *cell)
 
 void truth_unite_past(const struct history *history, struct writes *into, const struct writes *set)
 {
+    struct writes left = *set;
+
     writes_unite(into, set);
-    for (unsigned write = 0; write < history->write_count; write++)
-        if (writes_has(set, write))
-            writes_unite(into, &history->knows[write]);
+    for (unsigned write; (write = writes_take(&left)) < WRITES_MAX;)
+        writes_unite(into, &history->knows[write]);
 }
 
 bool truth_lacks_live(const struct history *history, const struct cell *cell,
                       const struct writes *set)
 {
-    for (unsigned write = 0; write < history->write_count; write++)
-        if (writes_has(set, write) && !writes_has(&history->superseded, write) &&
-            history->dots[write].hlc > history->floor_most &&
+    struct writes left = *set;
+
+    writes_subtract(&left, &history->superseded);
+    for (unsigned write; (write = writes_take(&left)) < WRITES_MAX;)
+        if (history->dots[write].hlc > history->floor_most &&
             cell_find(cell, history->dots[write]) == NULL)
             return true;
     return false;
