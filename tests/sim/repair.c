@@ -411,7 +411,8 @@ void node_repair_hello(struct node *node, struct message *message, node_id to)
     ping->hints_oldest_age_ms = hints_oldest_age_ms(&background->hints, to, sim_now(node->sim));
     size_t bytes = warming_encode(&background->warming, bitmap);
     ping->warming = message_bytes(message, (struct slice){bitmap, bytes});
-    sync_make_hello(sync, &view, wants_walk(node, to), &message->body.ping.hello);
+    sync_make_hello(sync, &view, wants_walk(node, to), sim_now(node->sim),
+                    &message->body.ping.hello);
     if (node->sim->options.glue_break == BREAK_CHATTER)
         message->body.ping.hello.sum ^= sim_now(node->sim);
 }
