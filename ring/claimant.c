@@ -534,6 +534,16 @@ static node_id first_warming(const struct claimant *claimant)
     return NODE_NONE;
 }
 
+/* Whether the membership knows all members of the table.  If not it is behind, as after a restart:
+ * a table made of it would take away from somebody what another claimant has just given. */
+static bool knows_members(const struct claimant *claimant)
+{
+    for (unsigned i = 0; i < claimant->table.member_count; i++)
+        if (membership_find(claimant->membership, claimant->table.members[i].id) == NULL)
+            return false;
+    return true;
+}
+
 /* Asks claim for the next table, into `work->table`. */
 static enum claim_answer next_table(struct claimant *claimant)
 {
@@ -631,6 +641,8 @@ static enum claimant_state consider(struct run *run)
         return CLAIMANT_IDLE;
     if (run->now_ms < claimant->quiet_until_ms)
         return CLAIMANT_QUIET;
+    if (!knows_members(claimant) && !claimant->is_forced)
+        return CLAIMANT_MINORITY;
     if (claimant->need == CLAIMANT_NEED_UNKNOWN)
         find_need(run);
     if (claimant->need == CLAIMANT_COMPLETE)

@@ -163,7 +163,10 @@ static void check_warm(unsigned id, unsigned other, const struct held *before)
     const struct claimant_peer *peer = claimant_find_peer(&nodes[id].claimant, other);
     const struct member_record *record = membership_find(&nodes[id].membership, other);
 
-    if (peer == NULL || !peer->is_reachable || record->status == MEMBER_GONE)
+    if (peer == NULL || !peer->is_reachable || (record == NULL && was_forced))
+        return;
+    assert_non_null(record);
+    if (record->status == MEMBER_GONE)
         return;
     require(before->warm[other] >= record->incarnation, PROMISE_WARM,
             "a table was published while a node still warmed under the one before");
