@@ -99,6 +99,7 @@ static bool begin(struct story *story)
     for (unsigned key = 0; key < story->key_count; key++)
         if (!place_key(story, key))
             return false;
+    sim_order_keys(story->sim);
     return story_pass(story, START_MS, NULL);
 }
 
@@ -154,13 +155,30 @@ static bool slow(struct story *story)
     return true;
 }
 
-static void heal(struct story *story)
+static void heal_link(struct story *story, unsigned from, unsigned to)
 {
-    for (unsigned a = 0; a < story->sim->node_count; a++)
-        for (unsigned b = 0; b < story->sim->node_count; b++)
+    network_add(story->sim, from, to, &story->qualities[from][to], -1);
+    story->qualities[from][to] = (struct network_quality){0};
+}
+
+/* heal, or heal n1 n2 */
+static bool heal(struct story *story)
+{
+    unsigned count = story->sim->node_count;
+
+    if (story->word_count > 1) {
+        unsigned a = story_node(story, story->words[1]), b = story_node(story, story->words[2]);
+        if (a >= count || b >= count)
+            return complain("no such nodes", story->words[1]);
+        heal_link(story, a, b);
+        heal_link(story, b, a);
+        return true;
+    }
+    for (unsigned a = 0; a < count; a++)
+        for (unsigned b = 0; b < count; b++)
             if (a != b)
-                network_add(story->sim, a, b, &story->qualities[a][b], -1);
-    memset(story->qualities, 0, sizeof story->qualities);
+                heal_link(story, a, b);
+    return true;
 }
 
 /* --- nodes --- */
@@ -217,6 +235,18 @@ static bool lose_memory(struct story *story, struct node *node, bool is_whole)
     return true;
 }
 
+/* hints 1: how many hints a node keeps at most */
+static bool bound_hints(struct story *story)
+{
+    struct sim *sim = story->sim;
+    uint64_t bytes_max = strtoul(story->words[1], NULL, 10) * sim->settings.hint_bytes;
+
+    sim->settings.hints.bytes_max = bytes_max;
+    for (unsigned i = 0; i < sim->node_count; i++)
+        sim->nodes[i]->background.hints.options.bytes_max = bytes_max;
+    return true;
+}
+
 /* --- dispatch --- */
 
 static bool node_line(struct story *story, struct node *node, bool *is_known)
@@ -260,14 +290,14 @@ bool story_cluster_line(struct story *story, bool *is_known)
     if (strcmp(word, "run") == 0)
         return story_time(story->words[1], &ms) ? story_pass(story, (uint64_t)ms, NULL)
                                                 : complain("no time", story->words[1]);
+    if (strcmp(word, "hints") == 0)
+        return bound_hints(story);
     if (strcmp(word, "cut") == 0)
         return cut(story);
     if (strcmp(word, "slow") == 0)
         return slow(story);
-    if (strcmp(word, "heal") == 0) {
-        heal(story);
-        return true;
-    }
+    if (strcmp(word, "heal") == 0)
+        return heal(story);
     unsigned index = story_node(story, story->words[1]);
     *is_known = index < story->sim->node_count;
     return !*is_known || node_line(story, story->sim->nodes[index], is_known);

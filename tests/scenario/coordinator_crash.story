@@ -31,8 +31,6 @@ ann hears -> connection lost
 n2 holds b -> new
 n3 holds b -> old
 heal
-run 10s
 bob get b at n3 -> new
-| n3 b: repair 0 stale replicas and the own one
-run 1s
+run 10s
 n3 holds b -> new                      # repaired behind bob's back

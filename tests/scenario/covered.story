@@ -8,9 +8,8 @@ ann set k one at n1 -> stored
 clock n1 20s
 cut n2 | n1 n3
 ann set k two at n1 -> stored
-crash n1
 heal
-run 10s
+crash n1
 n2 holds k -> one
 bob set k three at n2 -> stored
 | n2 k: writes it again as write 3

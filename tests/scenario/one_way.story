@@ -10,9 +10,10 @@ run 10s
 | n2: node 1 is unreachable
 ann set k one at n1 -> stored
 | n1 k: 4 stands in for 2
-run 1s
+| n4 k: sends the hint for 2             # n4 does reach n2
+run 5s
 n1 holds k -> one
-n2 holds k -> nothing
+n2 holds k -> one
 n3 holds k -> one
-n4 holds k -> one
+n4 holds k -> nothing
 bob get k at n2 -> one

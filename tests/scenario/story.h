@@ -23,12 +23,13 @@
  *   cut n1 n2 | n3                nothing passes between the two groups
  *   cut n1 > n2                   nor from n1 to n2
  *   slow n1 > n2 300ms            messages take so much longer; `slow n1 300ms`: all from n1
- *   heal                          all of that is over
+ *   heal                          all of that is over; `heal n1 n2`: between these two
  *   crash n1 / start n1           its memory is lost / it starts with an empty one
  *   pause n1 5s                   it stands still
  *   clock n1 -30s                 its clock is set so far ahead of the truth (or behind)
  *   evict n1 cart                 the values that it holds become stubs
  *   drop n1 cart                  it forgets the cell, context and all
+ *   hints 1                       nodes keep so many hints at most
  *   starve n1 / feed n1           it finds no memory for anything
  *
  *   n1 holds cart -> milk, (eggs), deleted     a stub is in brackets; or: nothing

@@ -103,9 +103,10 @@ static void make_keys(struct sim *sim)
     }
 }
 
-static void order_keys(struct sim *sim)
+void sim_order_keys(struct sim *sim)
 {
-    sim->keys_by_hash = calloc(sim->options.keys, sizeof sim->keys_by_hash[0]);
+    if (sim->keys_by_hash == NULL)
+        sim->keys_by_hash = calloc(sim->options.keys, sizeof sim->keys_by_hash[0]);
     if (sim->keys_by_hash == NULL)
         abort();
     for (unsigned i = 0; i < sim->options.keys; i++) {
@@ -148,7 +149,7 @@ void sim_begin(struct sim *sim, const struct options *options, bool is_printing)
     choose_options(sim);
     choose_settings(sim);
     make_keys(sim);
-    order_keys(sim);
+    sim_order_keys(sim);
     engine_init(&sim->engine);
     report_init(&sim->report, options->is_tracing, is_printing, options->trace_key);
     sim->node_count = sim->options.nodes;

@@ -76,6 +76,9 @@ struct sim {
 /* Makes a cluster and starts its nodes; then time may pass. */
 void sim_begin(struct sim *, const struct options *, bool is_printing);
 
+/* Puts the keys in order after their hashes were chosen; only while no cell is held. */
+void sim_order_keys(struct sim *);
+
 /* Runs a whole run; `sim` is big, and the caller's.  What came of it is in its report. */
 void sim_run(struct sim *, const struct options *, bool is_printing);
 void sim_deinit(struct sim *);
