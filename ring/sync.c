@@ -388,6 +388,7 @@ static void abandon_walk(struct sync *sync, const struct sync_event *event,
 {
     assert(sync->is_walking);
     forget_walk(sync, event->now_ms);
+    sync->is_resting = false;
     sync->walks_abandoned++;
     pause_longer(sync);
     ring_trace_say(effects->trace, "comparison with %llu given up: %s",
@@ -446,6 +447,8 @@ static void report(struct sync *sync, const struct sync_event *event, struct syn
 #ifndef RING_BREAK_COMPARED_EARLY
         end = ring_table_partition(table, lowest);
 #endif
+    if (end > sync->report_end)
+        end = sync->report_end;
     assert(end >= sync->reported);
     if (end > sync->reported) {
         effects->compared_first = sync->reported;
@@ -480,6 +483,7 @@ static void begin_walk(struct sync *sync, const struct sync_event *event,
     sync->reported = 0;
     sync->repaired_now = 0;
     sync->was_refused = false;
+    sync->report_end = ring_table_partitions(event->view->table);
     if (is_leaf(sync, event->view, everything)) /* one partition, a tree of one leaf */
         add_keys_task(free_task(sync), everything, 0, 1);
     else
@@ -691,8 +695,7 @@ static bool is_sound_difference(const struct sync_task *task,
     return true;
 }
 
-static void on_difference(struct sync *sync, const struct sync_event *event,
-                          struct sync_effects *effects)
+static void on_difference(struct sync *sync, const struct sync_event *event)
 {
     const struct exchange_difference *difference = event->difference;
     struct sync_task *task = task_of(sync, difference->head.number, SYNC_TASK_ASKING);
@@ -701,14 +704,10 @@ static void on_difference(struct sync *sync, const struct sync_event *event,
         return;
     sync->cells_taken += event->changed_count;
     sync->repaired_now += event->changed_count;
-    if (event->has_failed && task->repeats++ >= sync->options.repeats_max) {
-        abandon_walk(sync, event, effects, "no memory");
-        return;
-    }
-    if (event->has_failed) {
-        postpone(task, SYNC_TASK_SCANNING, event->now_ms + sync->options.retry_ms);
-        return;
-    }
+    unsigned partition = ring_table_partition(event->view->table, task->first);
+    if (event->has_failed && partition < sync->report_end)
+        sync->report_end = partition;
+    sync->was_refused |= event->has_failed;
     task->reached = difference->reached;
     if (difference->wanted_count == 0) {
         advance(task);
@@ -770,7 +769,7 @@ static void dispatch(struct sync *sync, const struct sync_event *event,
     case SYNC_SCANNED: on_scanned(sync, event, effects); break;
     case SYNC_DIFFERENCE:
         if (event->difference->answer == EXCHANGE_DONE) {
-            on_difference(sync, event, effects);
+            on_difference(sync, event);
             break;
         }
         struct sync_task *task = task_of(sync, event->difference->head.number, SYNC_TASK_ASKING);

@@ -16,8 +16,8 @@
  * 2. Cells of which one side holds nothing go there only while it has room (`takes`): so a full
  *    node repairs what it holds, and is not filled with what it evicts next.
  * 3. A walk that repaired nothing is not repeated before one of the sums, or what a side takes,
- *    is another than it was, unless the peer wanted a cell and then could not merge it (no memory,
- *    a clock too far ahead); and however that changes, fruitless walks become rarer.
+ *    is another than it was, unless a cell was wanted and could not be merged then (no memory, a
+ *    clock too far ahead); and however that changes, fruitless walks become rarer.
  * 4. Not more than `window` requests are on the way, each of bounded size; all of it is paid from
  *    the caller's bucket.
  *
@@ -129,7 +129,8 @@ struct sync {
     uint64_t began_ms;
     unsigned reported;     /* partitions below this one were reported as compared */
     uint64_t repaired_now; /* cells, by this walk, on either side */
-    bool was_refused;      /* this walk: a cell was given and not merged, for the time being */
+    bool was_refused;      /* this walk: a cell was not merged on either side, for the time being */
+    unsigned report_end;   /* partitions from here on will not be reported by this walk */
     struct sync_frame frames[SYNC_LEVELS_MAX][SYNC_WINDOW_MAX];
     struct sync_task tasks[SYNC_WINDOW_MAX];
 
@@ -160,8 +161,8 @@ struct sync_event {
     const struct exchange_difference *difference;
     const struct exchange_stored *stored;
     /* With SYNC_DIFFERENCE: of its cells, how many changed what is held here, and whether some
-     * could not be merged though they should have been (no memory): then they are asked for again.
-     */
+     * could not be merged though they should have been (no memory, a clock too far ahead): then
+     * neither this partition nor those behind it count as compared, and another walk comes. */
     unsigned changed_count;
     bool has_failed;
 };
