@@ -78,9 +78,11 @@ static void come_back(struct history *history, unsigned node, const bool is_reli
         if (!is_suspect || sibling->kind == SIBLING_TOMBSTONE ||
             is_held_elsewhere(history, node, sibling->dot, is_relied_on))
             continue;
-        if (history->made_step[write] > replica->cut_step &&
-            !writes_has(&history->superseded, write))
-            history->broken[PROMISE_NOT_LOST]++;
+        if (!writes_has(&history->superseded, write)) {
+            if (history->made_step[write] > replica->cut_step)
+                history->broken[PROMISE_NOT_LOST]++;
+            history->has_dropped_live = true;
+        }
         writes_remove(&replica->heard, write);
         cell_forget(cell, sibling);
         history->dropped++;

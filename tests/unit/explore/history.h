@@ -124,6 +124,7 @@ struct history {
     struct writes all_winning;       /* last-write-wins writes */
     unsigned made_step[WRITES_MAX];
     struct writes made_alone;  /* by a node that was cut off */
+    bool has_dropped_live;     /* a node that came back alone had some write, and dropped it */
     hlc_time floor_most;       /* the highest floor of any node */
     uint16_t slots[DOT_SLOTS]; /* write + 1 by its dot */
     unsigned broken[PROMISES];

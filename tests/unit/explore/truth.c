@@ -134,13 +134,16 @@ static bool same_siblings(const struct cell *a, const struct cell *b)
 /* Whether any write of the set was superseded: by another one of it, or, where nobody forgets, by
  * any write at all.  Even there, what a node that was cut off wrote may come back if somebody who
  * saw it replaced it on the other side, and that was deleted and reaped: what was accepted since
- * the cut is kept. */
+ * the cut is kept.  And what a node dropped that nobody else had cannot hold down what it had
+ * superseded. */
 static bool has_superseded(const struct history *history, const struct writes *set)
 {
+    bool is_strict = history_has(history, VARIANT_KEEP) && !history->has_dropped_live;
+
     for (unsigned a = 0; a < history->write_count; a++) {
         if (!writes_has(set, a))
             continue;
-        if (history_has(history, VARIANT_KEEP) && writes_has(&history->superseded, a) &&
+        if (is_strict && writes_has(&history->superseded, a) &&
             !(history_has(history, VARIANT_REAP) && writes_has(&history->made_alone, a)))
             return true;
         for (unsigned b = 0; b < history->write_count; b++)
