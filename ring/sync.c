@@ -510,28 +510,33 @@ static bool is_resting(const struct sync *sync, const struct sync_event *event)
 #endif
 }
 
-/* When this node may walk; UINT64_MAX if not unless something changes. */
-static uint64_t walk_from_ms(const struct sync *sync, const struct sync_event *event)
+/* Whether it is this node that walks: who is asked to, else the lower id. */
+static bool is_walker(const struct sync *sync, const struct sync_event *event)
+{
+    if (event->wants_walk != sync->hello.wants_walk)
+        return event->wants_walk;
+    return event->wants_walk || event->view->self < sync->peer;
+}
+
+/* Whether to walk, now that a hello said that the sums still differ. */
+static bool is_time_to_walk(const struct sync *sync, const struct sync_event *event)
 {
     const struct exchange_view *view = event->view;
     const struct sync_hello *hello = &sync->hello;
-    uint64_t from_ms = sync->differs_since_ms + sync->options.settle_ms;
-    uint64_t paused_ms = 0;
+    uint64_t differs_ms = event->now_ms - sync->differs_since_ms;
+    uint64_t settle_ms = sync->options.settle_ms;
+    uint64_t pause_ms = event->wants_walk ? sync->options.pause_min_ms : sync->pause_ms;
 
-    if (!sync->is_differing || hello->is_walking || is_resting(sync, event))
-        return UINT64_MAX;
-    if (ring_version_compare(hello->version, view->table->version) != 0)
-        return UINT64_MAX;
+    assert(sync->is_differing);
+    if (hello->is_walking || is_resting(sync, event) || !is_walker(sync, event))
+        return false;
     if (view->is_after_cut || hello->is_after_cut || view->is_filling || hello->is_filling)
-        return UINT64_MAX;
-    if (!event->wants_walk && (hello->wants_walk || view->self > sync->peer))
-        return UINT64_MAX;
+        return false;
     if (event->wants_walk && hello->wants_walk && view->self > sync->peer)
-        from_ms += sync->options.settle_ms; /* the other one first */
-    if (sync->walks + sync->walks_abandoned > 0)
-        paused_ms =
-            sync->ended_ms + (event->wants_walk ? sync->options.pause_min_ms : sync->pause_ms);
-    return from_ms > paused_ms ? from_ms : paused_ms;
+        settle_ms *= 2; /* the other one first */
+    if (sync->walks + sync->walks_abandoned > 0 && event->now_ms - sync->ended_ms < pause_ms)
+        return false;
+    return differs_ms >= settle_ms;
 }
 
 /* Events. */
@@ -574,6 +579,8 @@ static void on_hello(struct sync *sync, const struct sync_event *event,
         if (!sync->is_differing)
             sync->differs_since_ms = event->now_ms;
         sync->is_differing = true;
+        if (is_time_to_walk(sync, event))
+            begin_walk(sync, event, effects);
         return;
     }
     note_equal(sync, event, effects);
@@ -814,18 +821,15 @@ void sync_step(struct sync *sync, const struct sync_event *event, struct sync_ef
     dispatch(sync, event, effects);
     if (sync->is_walking)
         on_late(sync, event, effects);
-    if (!sync->is_walking) {
-        sync->wake_ms = walk_from_ms(sync, event);
-        if (sync->wake_ms > event->now_ms)
-            return;
-        begin_walk(sync, event, effects);
-    }
+    sync->wake_ms = UINT64_MAX; /* else a hello wakes it */
+    if (!sync->is_walking)
+        return;
     walk_on(sync, event, effects);
     report(sync, event, effects);
     sync->wake_ms = walk_wake_ms(sync, event);
     if (!lowest_left(sync, &lowest)) {
         finish_walk(sync, event, effects);
-        sync->wake_ms = UINT64_MAX; /* a hello wakes it */
+        sync->wake_ms = UINT64_MAX;
     }
 }
 
