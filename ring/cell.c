@@ -450,6 +450,15 @@ bool cell_is_reapable(const struct cell *cell, hlc_time time)
     return cell->sibling_count > 0;
 }
 
+hlc_time cell_reap_before(uint64_t wall_ms, uint64_t grace_ms)
+{
+    uint64_t step_ms = grace_ms / 8 + 1;
+    uint64_t now_ms = wall_ms / step_ms * step_ms;
+
+    assert(now_ms <= wall_ms);
+    return now_ms > grace_ms ? hlc_of_ms(now_ms - grace_ms) : 0;
+}
+
 unsigned cell_shown(const struct cell *cell, struct context *shown)
 {
     unsigned dropped = 0;

@@ -177,6 +177,11 @@ unsigned cell_flush(struct cell *, hlc_time floor);
  * what hides them from readers of the newest. */
 bool cell_is_reapable(const struct cell *, hlc_time time);
 
+/* The time to pass there at `wall_ms` (since 1970).  It moves on in steps of an eighth of the
+ * grace, at the same times everywhere: replicas whose clocks agree reap a cell together, and do not
+ * compare what they hold just because one of them did so first. */
+hlc_time cell_reap_before(uint64_t wall_ms, uint64_t grace_ms);
+
 /* Removes the siblings that `seen` covers, without a trace of who did: a context delete where there
  * is one node only, which keeps no tombstones.  The caller frees the values first, and drops the
  * cell if none is left.  Returns how many were removed. */

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#define REAP_PARTS 8 /* of the grace, between two sweeps */
+#define REAP_MS 500 /* between two looks for tombstones to reap */
 
 static void on_wake(struct sim *, struct engine_entry *);
 
@@ -168,7 +168,7 @@ static void on_wake(struct sim *sim, struct engine_entry *entry)
     node_repair_wake(node);
     if (node->reap_at_ms <= now_ms) {
         node_reap(node);
-        node->reap_at_ms = now_ms + sim->settings.tombstone_grace_ms / REAP_PARTS;
+        node->reap_at_ms = now_ms + REAP_MS;
     }
     node_set_wake(node);
 }
@@ -258,7 +258,8 @@ void node_start(struct node *node)
     find_peers(node);
     outcomes_init(&node->outcomes, node->outcome_entries, NODE_OUTCOMES,
                   2 * sim->settings.deadline_ms);
-    node->reap_at_ms = now_ms + sim->settings.tombstone_grace_ms / REAP_PARTS;
+    node->reap_at_ms = now_ms + REAP_MS;
+    node->reaped_before = 0;
     tell_links(node, true);
     node_set_wake(node);
 }

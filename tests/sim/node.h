@@ -89,6 +89,7 @@ struct node {
     unsigned failing_permille; /* of allocations */
     struct random random;
     uint64_t reap_at_ms;
+    hlc_time reaped_before;
     struct cell scratch; /* a cell as it was before it is changed */
 };
 

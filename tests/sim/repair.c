@@ -82,9 +82,9 @@ void node_repair_mark(struct node *node, unsigned key)
 
 static bool is_reapable(const struct node *node, const struct cell *cell)
 {
-    uint64_t wall_ms = node_wall_ms(node);
+    uint64_t grace_ms = node->sim->settings.tombstone_grace_ms;
 
-    return cell_is_reapable(cell, hlc_of_ms(wall_ms - node->sim->settings.tombstone_grace_ms));
+    return cell_is_reapable(cell, cell_reap_before(node_wall_ms(node), grace_ms));
 }
 
 /* Fills `items`, which have room for `items_max`. */

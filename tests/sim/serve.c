@@ -203,10 +203,13 @@ void node_reap(struct node *node)
 {
     struct sim *sim = node->sim;
     uint64_t grace_ms = sim->settings.tombstone_grace_ms;
-    hlc_time before = hlc_of_ms(node_wall_ms(node) - grace_ms);
+    hlc_time before = cell_reap_before(node_wall_ms(node), grace_ms);
 
     if (sim->options.glue_break == BREAK_REAP_EARLY)
         before = hlc_of_ms(node_wall_ms(node));
+    else if (before == node->reaped_before)
+        return;
+    node->reaped_before = before;
     for (unsigned key = 0; key < sim->options.keys; key++) {
         struct cell *cell = store_find(&node->store, key);
         if (cell == NULL || !cell_is_reapable(cell, before))

@@ -722,6 +722,24 @@ static void random_and_spoilt_bytes_do_no_harm(void **state)
     }
 }
 
+static void replicas_reap_at_the_same_times_and_never_before_the_grace(void **state)
+{
+    const uint64_t grace_ms = 3600000, start_ms = 1790000000000;
+    unsigned steps = 0;
+
+    (void)state;
+    for (uint64_t passed_ms = 0; passed_ms < 2 * grace_ms; passed_ms += 1000) {
+        hlc_time before = cell_reap_before(start_ms + passed_ms, grace_ms);
+        hlc_time next = cell_reap_before(start_ms + passed_ms + 1000, grace_ms);
+        assert_true(hlc_ms(before) + grace_ms <= start_ms + passed_ms);
+        assert_true(hlc_ms(before) + grace_ms + grace_ms / 8 + 1 > start_ms + passed_ms);
+        assert_true(next >= before);
+        steps += next != before;
+    }
+    assert_in_range(steps, 15, 17);
+    assert_int_equal(cell_reap_before(1000, grace_ms), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -757,6 +775,7 @@ int main(void)
         cmocka_unit_test(an_encoded_cell_decodes_to_itself),
         cmocka_unit_test(a_cell_with_more_siblings_than_room_is_refused),
         cmocka_unit_test(random_and_spoilt_bytes_do_no_harm),
+        cmocka_unit_test(replicas_reap_at_the_same_times_and_never_before_the_grace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
