@@ -63,16 +63,34 @@ show_log() {
     tail -25 "$1"
 }
 
-# Has make build and run the unit tests in a folder.  TSan and ASan cannot place their shadow memory
-# under every randomisation of addresses, so these programs run without it.
+# Has make build and run the tests in a folder.
 check_in() {
+    local folder=$1
+    shift
+    build_in "$folder" "$@" && make_check "$folder"
+}
+
+# Runs `make check` with these arguments, and counts.  TSan and ASan cannot place their shadow memory
+# under every randomisation of addresses, so the programs run without it.
+make_check() {
     local folder=$1 code
     shift
     find "$folder" -name '*.trs' -delete 2>/dev/null
-    build_in "$folder" "$@" || return
-    without_randomisation make -C "$folder" -j"$(nproc)" check
+    without_randomisation make -C "$folder" -j"$(nproc)" check "$@"
     code=$?
     count_check "$folder" && [ $code = 0 ]
+}
+
+# The tests in which there is more than one thread: those that can make one, and the scripts that start
+# the server.
+threaded_tests() {
+    local folder=$1 name
+    for name in $(make -s --no-print-directory -C "$folder" print-tests); do
+        case $name in
+        *.py) echo "$name" ;;
+        *) ! nm "$folder/$name" 2>/dev/null | grep -q pthread_create || echo "$name" ;;
+        esac
+    done
 }
 
 without_randomisation() {
@@ -110,8 +128,10 @@ suite_asan() {
 }
 
 suite_tsan() {
-    TSAN_OPTIONS=halt_on_error=1 EXPLORE_HISTORIES=2000 \
-        check_in build/tsan --enable-development --enable-sanitize=thread CC=gcc
+    local folder=build/tsan
+    build_in $folder --enable-development --enable-sanitize=thread CC=gcc &&
+        make -C $folder -j"$(nproc)" check TESTS= &&
+        TSAN_OPTIONS=halt_on_error=1 make_check $folder TESTS="$(threaded_tests $folder | xargs)"
 }
 
 # That clang has nothing to complain about; the tests themselves have run in the other builds.
