@@ -5,6 +5,8 @@
 #include <xxhash.h>
 #include "ring/bytes.h"
 
+#define ASKED_AT_ONCE 3 /* for a whole table, which may be large */
+
 /* A step under way. */
 struct run {
     struct claimant *claimant;
@@ -405,6 +407,14 @@ static void on_force(struct run *run)
     claimant->quiet_until_ms = run->now_ms;
 }
 
+static void on_no_table(struct claimant *claimant, node_id from)
+{
+    struct claimant_peer *peer = peer_of(claimant, from);
+
+    if (peer != NULL)
+        peer->has_no_table = true;
+}
+
 static void on_message(struct run *run, node_id from, const struct claimant_message *message)
 {
     struct claimant *claimant = run->claimant;
@@ -419,9 +429,12 @@ static void on_message(struct run *run, node_id from, const struct claimant_mess
     case CLAIMANT_DIFFERENCE: on_difference(run, from, message); break;
     case CLAIMANT_MEMBERSHIP: on_membership(run, message->bytes); break;
     case CLAIMANT_ASK_TABLE:
-        if (mark_compare(mark_of(claimant), message->mark) > 0)
+        if (claimant->table.version.epoch == 0)
+            send_to(run, from, CLAIMANT_NO_TABLE);
+        else if (mark_compare(mark_of(claimant), message->mark) > 0)
             send_to(run, from, form_for(claimant, message->mark));
         break;
+    case CLAIMANT_NO_TABLE: on_no_table(claimant, from); break;
     case CLAIMANT_ASK_WHOLE:
         if (mark_compare(mark_of(claimant), message->mark) > 0)
             send_to(run, from, CLAIMANT_TABLE);
@@ -455,7 +468,81 @@ static void on_warmed(struct run *run, const struct claimant_event *event)
         self->has_gained = false;
 }
 
-/* 6. The claimant's part. */
+/* 6. Without a table. */
+
+/* Whether a majority of the members have said in this turn that they have no table, of whom this
+ * node is the lowest. */
+static bool is_table_lost(const struct claimant *claimant)
+{
+    unsigned without = 1;
+
+    for (unsigned i = 0; i < claimant->peer_count; i++) {
+        const struct claimant_peer *peer = &claimant->peers[i];
+        if (!peer->has_no_table || !membership_has(claimant->membership, peer->id))
+            continue;
+        if (peer->id < claimant->config.self)
+            return false;
+        without++;
+    }
+    return 2 * without > membership_live_count(claimant->membership);
+}
+
+/* Makes a table of no table, into `work->table`.  False if nobody is to own anything. */
+static bool make_first(struct claimant *claimant, node_id first, unsigned partition_bits)
+{
+    struct ring_member members[RING_MEMBERS_MAX];
+
+    assert(claimant->table.version.epoch == 0);
+    ring_table_init(&claimant->table, partition_bits, claimant->config.copies, claimant->table.rows,
+                    claimant->table.rows_room);
+    struct claim_input input = {.members = members,
+                                .count = membership_claimers(claimant->membership, members),
+                                .copies = claimant->config.copies,
+                                .claimant = first,
+                                .before = &claimant->table};
+    return claim_next(&claimant->work->claim, &input, &claimant->work->table) == CLAIM_NEXT;
+}
+
+/* A turn through all members has ended: one round trip ago at least they were asked. */
+static void end_turn(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+
+    claimant->ask_next = 0;
+    if (is_table_lost(claimant) && run->now_ms >= claimant->quiet_until_ms &&
+        make_first(claimant, claimant->config.self, claimant->config.partition_bits)) {
+        adopt(run);
+        run->effects->has_published = true;
+        ring_trace_say(run->effects->trace, "nobody has a table -> make one anew");
+    }
+    for (unsigned i = 0; i < claimant->peer_count; i++)
+        claimant->peers[i].has_no_table = false;
+}
+
+/* Asks a few members for the table, in turns. */
+static void seek_table(struct run *run)
+{
+    struct claimant *claimant = run->claimant;
+    const struct membership *membership = claimant->membership;
+
+    if (!membership_has(membership, claimant->config.self) ||
+        run->now_ms < claimant->table_asked_ms)
+        return;
+    claimant->table_asked_ms = run->now_ms + claimant->config.ask_retry_ms;
+    if (claimant->ask_next >= membership->count)
+        end_turn(run);
+    for (unsigned asked = 0; asked < ASKED_AT_ONCE && claimant->ask_next < membership->count &&
+                             claimant->table.version.epoch == 0;
+         claimant->ask_next++) {
+        const struct member_record *record = &membership->records[claimant->ask_next];
+        if (record->status == MEMBER_GONE || record->id == claimant->config.self)
+            continue;
+        send_to(run, record->id, CLAIMANT_ASK_TABLE);
+        asked++;
+    }
+}
+
+/* 7. The claimant's part. */
 
 node_id claimant_of(const struct claimant *claimant)
 {
@@ -687,7 +774,7 @@ static void on_load(struct run *run, const uint64_t *operations)
         publish(run);
 }
 
-/* 7. The machine. */
+/* 8. The machine. */
 
 void claimant_init(struct claimant *claimant, const struct claimant_config *config,
                    struct membership *membership, struct claimant_work *work, unsigned char *rows,
@@ -697,6 +784,7 @@ void claimant_init(struct claimant *claimant, const struct claimant_config *conf
     assert(config->self != NODE_ANY);
     assert(config->copies >= 1);
     assert(config->copies <= RING_COPIES_MAX);
+    assert(config->partition_bits <= RING_PARTITION_BITS_MAX);
     assert(config->rebalance_permille == 0 || work->rebalance != NULL);
     memset(claimant, 0, sizeof *claimant);
     claimant->config = *config;
@@ -710,23 +798,14 @@ void claimant_init(struct claimant *claimant, const struct claimant_config *conf
 
 void claimant_found(struct claimant *claimant, node_id first, unsigned partition_bits)
 {
-    struct ring_member members[RING_MEMBERS_MAX];
     struct claimant_effects effects;
     struct run run = {.claimant = claimant, .effects = &effects};
 
-    assert(claimant->table.version.epoch == 0);
-    memset(&effects, 0, sizeof effects);
+    claimant_effects_init(&effects, NULL);
     for (unsigned i = 0; i < claimant->membership->count; i++)
         membership_set_up(claimant->membership, claimant->membership->records[i].id);
-    ring_table_init(&claimant->table, partition_bits, claimant->config.copies, claimant->table.rows,
-                    claimant->table.rows_room);
-    struct claim_input input = {.members = members,
-                                .count = membership_claimers(claimant->membership, members),
-                                .copies = claimant->config.copies,
-                                .claimant = first,
-                                .before = &claimant->table};
-    enum claim_answer answer = claim_next(&claimant->work->claim, &input, &claimant->work->table);
-    assert(answer == CLAIM_NEXT);
+    bool is_made = make_first(claimant, first, partition_bits);
+    assert(is_made);
     adopt(&run);
 }
 
@@ -750,6 +829,8 @@ void claimant_step(struct claimant *claimant, const struct claimant_event *event
     case CLAIMANT_FORCE: on_force(&run); break;
     case CLAIMANT_LOAD: on_load(&run, event->operations); break;
     }
+    if (claimant->table.version.epoch == 0)
+        seek_table(&run);
     claimant->state = consider(&run);
     if (claimant->need == CLAIMANT_COMPLETE)
         claimant->is_forced = false;
@@ -759,6 +840,10 @@ void claimant_step(struct claimant *claimant, const struct claimant_event *event
 
 uint64_t claimant_deadline_ms(const struct claimant *claimant)
 {
+    if (claimant->table.version.epoch == 0)
+        return membership_has(claimant->membership, claimant->config.self)
+                   ? claimant->table_asked_ms
+                   : UINT64_MAX;
     return claimant->state == CLAIMANT_QUIET ? claimant->quiet_until_ms : UINT64_MAX;
 }
 
@@ -786,6 +871,7 @@ size_t claimant_message_bytes(const struct claimant *claimant, const struct clai
     case CLAIMANT_DIFFERENCE: return ring_table_encoded_bytes(&claimant->table);
     case CLAIMANT_MEMBERSHIP: return membership_encoded_bytes(claimant->membership);
     case CLAIMANT_ASK_TABLE:
+    case CLAIMANT_NO_TABLE:
     case CLAIMANT_ASK_WHOLE:
     case CLAIMANT_ASK_MEMBERSHIP:
     case CLAIMANT_PUSH_FORCE: break;
@@ -811,6 +897,7 @@ void claimant_compose(const struct claimant *claimant, const struct claimant_sen
     case CLAIMANT_TABLE: size = ring_table_encode(&claimant->table, out); break;
     case CLAIMANT_MEMBERSHIP: size = membership_encode(claimant->membership, out); break;
     case CLAIMANT_ASK_TABLE:
+    case CLAIMANT_NO_TABLE:
     case CLAIMANT_ASK_WHOLE:
     case CLAIMANT_ASK_MEMBERSHIP:
     case CLAIMANT_PUSH_FORCE: break;

@@ -6,6 +6,10 @@
  * that are reachable.  Of two tables the one with the higher (epoch, claimant) is adopted, always.
  * Converged, nobody asks and nothing is sent.
  *
+ * A node without a table asks the members for it, a few at a time.  Where a majority of them
+ * restarted at once and none has a table, the lowest of those makes one anew: all that they held is
+ * lost, but the cluster goes on.  Should somebody come back with the old table, that one wins.
+ *
  * Publishing.  The claimant is the lowest node of the current table that has not gone and is
  * reachable, as each node sees it.  When the membership asks for another table than there is:
  *
@@ -55,6 +59,7 @@ enum claimant_message_type {
     CLAIMANT_DIFFERENCE,     /* bytes: a difference of tables */
     CLAIMANT_MEMBERSHIP,     /* bytes: a membership */
     CLAIMANT_ASK_TABLE,      /* mark: what the sender has; answer with the table if it is newer */
+    CLAIMANT_NO_TABLE,       /* the answer of a node that has none itself */
     CLAIMANT_ASK_WHOLE,      /* the same, but no difference: that did not fit */
     CLAIMANT_ASK_MEMBERSHIP, /* answer with the membership */
     CLAIMANT_PUSH_FORCE      /* the sender was forced, but the receiver is the claimant */
@@ -97,8 +102,7 @@ struct claimant_send {
     enum claimant_message_type type;
 };
 
-/* What to do.  Zeroed by the caller before each step (`send_count` and the flags suffice), but for
- * `trace`. */
+/* What to do: claimant_effects_init() before each step. */
 struct claimant_effects {
     unsigned send_count;
     struct claimant_send sends[2 * RING_MEMBERS_MAX + 2];
@@ -110,11 +114,21 @@ struct claimant_effects {
     struct ring_trace *trace;
 };
 
+/* No effects yet; `trace` may be NULL. */
+static inline void claimant_effects_init(struct claimant_effects *effects, struct ring_trace *trace)
+{
+    effects->send_count = 0;
+    effects->has_adopted = effects->has_published = effects->was_forced = false;
+    effects->membership_changed = effects->is_displaced = false;
+    effects->trace = trace;
+}
+
 struct claimant_config {
     node_id self;
-    unsigned copies;       /* owners wanted per partition */
-    unsigned ask_retry_ms; /* until a question unanswered is given up */
-    unsigned quiet_ms;     /* without a change, before a table is made: joins come in groups */
+    unsigned copies;         /* owners wanted per partition */
+    unsigned partition_bits; /* of a table that has to be made anew */
+    unsigned ask_retry_ms;   /* until a question unanswered is given up */
+    unsigned quiet_ms;       /* without a change, before a table is made: joins come in groups */
     unsigned rebalance_permille; /* the threshold of ring/rebalance.h; 0: off */
 };
 
@@ -136,6 +150,7 @@ struct claimant_peer {
     bool has_gained; /* the last table gave it something, and it was not warm since */
     bool is_warm;    /* under the table of `mark` */
     bool is_holding;
+    bool has_no_table;         /* it said so when asked in this turn */
     struct claimant_mark mark; /* of its table, as its last ping said */
     uint64_t digest;           /* of its membership */
     uint64_t incarnation;
@@ -167,6 +182,8 @@ struct claimant {
     bool is_forced;
     uint64_t quiet_until_ms, quiet_limit_ms;
     uint64_t table_asked_ms, membership_asked_ms; /* until when an answer is waited for */
+    unsigned
+        ask_next; /* without a table: the next member to ask, by place; a turn ends with the last */
     unsigned peer_count;
     struct claimant_peer peers[RING_MEMBERS_MAX + 1]; /* sorted by id; this node among them */
 };

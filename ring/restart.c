@@ -258,6 +258,7 @@ void restart_step(struct restart *restart, const struct restart_event *event,
 {
     assert(event->membership != NULL);
     assert(effects->ask_count == 0);
+    restart->stepped_ms = event->now_ms;
     switch (event->type) {
     case RESTART_TICK: break;
     case RESTART_ANSWERED: on_answered(restart, event); break;
@@ -276,7 +277,8 @@ uint64_t restart_deadline_ms(const struct restart *restart)
 {
     uint64_t drift_ends_ms = restart->started_ms + restart->config.drift_max_ms;
 
-    if (restart->state == RESTART_ASKING && drift_ends_ms < restart->retry_at_ms)
+    if (restart->state == RESTART_ASKING && restart->stepped_ms < drift_ends_ms &&
+        drift_ends_ms < restart->retry_at_ms)
         return drift_ends_ms;
     return restart->retry_at_ms;
 }

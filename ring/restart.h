@@ -77,7 +77,7 @@ struct restart {
     node_id id; /* who this node is; NODE_NONE while FINDING */
     node_id replaces;
     hlc_time ceiling; /* clocks have to start after it */
-    uint64_t started_ms, retry_at_ms;
+    uint64_t started_ms, stepped_ms, retry_at_ms;
     unsigned answered_count;
     node_id answered[RING_MEMBERS_MAX];
     unsigned certain_count; /* of those, who was not starting itself */

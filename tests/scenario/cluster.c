@@ -49,7 +49,7 @@ static bool name_key(struct story *story)
 /* Whether the preference list of a hash begins as the story wants it. */
 static bool is_wanted(const struct story *story, unsigned key, uint64_t hash)
 {
-    const struct ring_table *table = &story->sim->table;
+    const struct ring_table *table = story->sim->nodes[0]->table;
     node_id owners[RING_COPIES_MAX];
     unsigned count =
         ring_table_owners(table, ring_table_partition(table, hash), table->copies, owners);

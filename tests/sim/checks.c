@@ -79,6 +79,7 @@ bool checks_settled(struct sim *sim)
             node_reap(sim->nodes[i]); /* what some have reaped already */
     check_queues(sim);
     check_hints(sim);
+    members_check(sim);
     for (unsigned key = 0; key < sim->options.keys; key++)
         check_key(sim, key);
     return sim->report.broken == PROMISE_NONE;

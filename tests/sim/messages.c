@@ -14,6 +14,8 @@ const char *message_name(enum message_type type)
         [MESSAGE_HINT] = "hint",
         [MESSAGE_HINT_ACK] = "answer to a hint",
         [MESSAGE_EXCHANGE] = "exchange",
+        [MESSAGE_CLAIMANT] = "table or membership",
+        [MESSAGE_TALK] = "talk with a node that starts",
     };
 
     assert(type < MESSAGE_TYPES);

@@ -4,6 +4,7 @@
 #ifndef TESTS_SIM_MESSAGES_H
 #define TESTS_SIM_MESSAGES_H
 
+#include "ring/claimant.h"
 #include "ring/exchange.h"
 #include "ring/forward.h"
 #include "ring/hints.h"
@@ -24,6 +25,8 @@ enum message_type {
     MESSAGE_HINT,
     MESSAGE_HINT_ACK,
     MESSAGE_EXCHANGE,
+    MESSAGE_CLAIMANT,
+    MESSAGE_TALK,
     MESSAGE_TYPES
 };
 
@@ -51,6 +54,8 @@ union message_body {
     struct hint_delivery hint;
     struct hint_ack hint_ack;
     const struct exchange_message *exchange;
+    const struct claimant_message *claimant;
+    const struct talk *talk;
 };
 
 /* What it is called in traces. */

@@ -25,6 +25,7 @@ struct node *node_new(struct sim *sim, unsigned index)
         abort();
     cell_init(&node->scratch, NULL, 0);
     store_init(&node->store, sim->options.keys);
+    node->members = members_new(sim);
     node_repair_init(node);
     return node;
 }
@@ -37,6 +38,7 @@ void node_free(struct node *node)
     node_repair_deinit(node);
     store_deinit(&node->store);
     cell_release(&node->scratch);
+    members_free(node->members);
     free(node->views);
     free(node);
 }
@@ -56,7 +58,7 @@ bool node_is_awake(struct node *node, struct engine_entry *entry)
 
 bool node_is_member(const struct node *node)
 {
-    return node->table != NULL && ring_table_find_member(node->table, node->id) >= 0;
+    return node->has_begun && ring_table_find_member(node->table, node->id) >= 0;
 }
 
 bool node_takes_clients(const struct node *node)
@@ -92,7 +94,7 @@ static void send_ping(struct node *node, const struct ping *ping)
 
     message->body.ping.ping = *ping;
     message->body.ping.ping.clock = node->hlc.last;
-    message->body.ping.ping.table = node->table->version;
+    members_fill_ping(node, &message->body.ping.ping);
     node_repair_hello(node, message, ping->to);
     node_send(node, message, ping->to);
 }
@@ -105,12 +107,14 @@ static void note_change(struct node *node, const struct liveness_change *change)
         report_line(node->sim, (int)node->index, TRUTH_NO_KEY, "node %" PRIu64 " is reachable",
                     change->peer);
         node_repair_peer(node, change->peer, true);
+        members_reach(node, change->peer, true);
         break;
     case LIVENESS_BECAME_UNREACHABLE:
         report_line(node->sim, (int)node->index, TRUTH_NO_KEY, "node %" PRIu64 " is unreachable",
                     change->peer);
         node_requests_lose(node, change->peer);
         node_repair_peer(node, change->peer, false);
+        members_reach(node, change->peer, false);
         break;
     case LIVENESS_RESTARTED: node_requests_lose(node, change->peer); break;
     }
@@ -133,7 +137,7 @@ static void step_liveness(struct node *node, struct liveness_event event)
 
 void node_link_changed(struct node *node, node_id peer, bool is_up)
 {
-    if (!node->is_up || sim_now(node->sim) < node->paused_until_ms)
+    if (!node->has_begun || sim_now(node->sim) < node->paused_until_ms)
         return;
     step_liveness(node, (struct liveness_event){
                             .type = is_up ? LIVENESS_LINK_UP : LIVENESS_LINK_DOWN, .peer = peer});
@@ -149,8 +153,12 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 
 void node_set_wake(struct node *node)
 {
-    uint64_t at_ms = liveness_deadline_ms(&node->liveness);
-
+    if (!node->has_begun) {
+        engine_set(&node->sim->engine, &node->wake, members_deadline_ms(node));
+        return;
+    }
+    members_tell_warmth(node);
+    uint64_t at_ms = earliest(liveness_deadline_ms(&node->liveness), members_deadline_ms(node));
     at_ms = earliest(at_ms, node->reap_at_ms);
     at_ms = earliest(at_ms, node_repair_deadline_ms(node));
     engine_set(&node->sim->engine, &node->wake, at_ms);
@@ -163,6 +171,11 @@ static void on_wake(struct sim *sim, struct engine_entry *entry)
 
     if (!node_is_awake(node, entry))
         return;
+    members_wake(node);
+    if (!node->has_begun) {
+        node_set_wake(node);
+        return;
+    }
     while (liveness_deadline_ms(&node->liveness) <= now_ms)
         step_liveness(node, (struct liveness_event){.type = LIVENESS_TICK});
     node_repair_wake(node);
@@ -190,12 +203,15 @@ void node_deliver(struct sim *sim, struct message *message)
 
     if (!node->is_up || node->life != message->to_life)
         return;
+    if (!node->has_begun && message->type != MESSAGE_CLAIMANT && message->type != MESSAGE_TALK)
+        return;
     switch (message->type) {
     case MESSAGE_PING:
         step_liveness(node, (struct liveness_event){.type = LIVENESS_PING,
                                                     .peer = message->body.ping.ping.from,
                                                     .ping = &message->body.ping.ping});
         node_repair_ping(node, message->from, &message->body.ping);
+        members_hear_ping(node, &message->body.ping.ping);
         break;
     case MESSAGE_FETCH: node_on_fetch(node, message); break;
     case MESSAGE_FETCH_REPLY:
@@ -212,6 +228,8 @@ void node_deliver(struct sim *sim, struct message *message)
     case MESSAGE_HINT: node_on_hint(node, message); break;
     case MESSAGE_HINT_ACK: node_on_hint_ack(node, message); break;
     case MESSAGE_EXCHANGE: node_on_exchange(node, message); break;
+    case MESSAGE_CLAIMANT: members_on_claimant(node, message); break;
+    case MESSAGE_TALK: members_on_talk(node, message); break;
     case MESSAGE_TYPES: assert(false);
     }
     node_set_wake(node);
@@ -221,11 +239,22 @@ void node_deliver(struct sim *sim, struct message *message)
 
 static void find_peers(struct node *node)
 {
+    const struct membership *membership = &node->members->membership;
     node_id peers[RING_MEMBERS_MAX];
+    unsigned count = 0;
 
-    for (unsigned i = 0; i < node->table->member_count; i++)
-        peers[i] = node->table->members[i].id;
-    liveness_set_peers(&node->liveness, peers, node->table->member_count, sim_now(node->sim));
+    for (unsigned i = 0; i < membership->count && count < RING_MEMBERS_MAX; i++)
+        if (membership->records[i].status != MEMBER_GONE)
+            peers[count++] = membership->records[i].id;
+    liveness_set_peers(&node->liveness, peers, count, sim_now(node->sim));
+}
+
+void node_change_peers(struct node *node)
+{
+    if (!node->has_begun)
+        return;
+    find_peers(node);
+    node_repair_forget_gone(node);
 }
 
 static void tell_links(struct node *node, bool is_up)
@@ -239,29 +268,39 @@ static void tell_links(struct node *node, bool is_up)
 
 void node_start(struct node *node)
 {
+    assert(!node->is_up);
+    report_event(&node->sim->report, 0x300, node->index, node->life);
+    report_line(node->sim, (int)node->index, TRUTH_NO_KEY, "starts, with an empty memory");
+    node->is_up = true;
+    node->has_begun = false;
+    node->started_ms = UINT64_MAX / 2; /* not yet */
+    if (sim_now(node->sim) == 0)
+        members_found(node);
+    else
+        members_start(node);
+    node_set_wake(node);
+}
+
+void node_begin(struct node *node, bool is_founding)
+{
     struct sim *sim = node->sim;
     uint64_t now_ms = sim_now(sim);
-    uint64_t life_ms = CLOCK_START_MS + now_ms;
+    uint64_t life_ms = membership_find(&node->members->membership, node->id)->incarnation;
 
-    assert(!node->is_up);
-    report_event(&sim->report, 0x300, node->index, node->life);
-    report_line(sim, (int)node->index, TRUTH_NO_KEY, "starts, with an empty memory");
-    node->is_up = true;
+    assert(!node->has_begun);
+    report_line(sim, (int)node->index, TRUTH_NO_KEY, "takes part, as node %" PRIu64, node->id);
+    node->has_begun = true;
     node->started_ms = now_ms;
-    node->table = &sim->table;
-    hlc_time past = sim->options.glue_break == BREAK_REUSE_DOTS ? 0 : node->hlc.last;
-    hlc_clock_init(&node->hlc, past);
-    node->next_operation = life_ms << 20;
+    node->next_operation = (CLOCK_START_MS + now_ms) << 20;
     liveness_init(&node->liveness, node->id, life_ms, &sim->settings.liveness, now_ms);
     node_hints_start(node);
-    node_repair_start(node, now_ms == 0);
+    node_repair_start(node, is_founding);
     find_peers(node);
     outcomes_init(&node->outcomes, node->outcome_entries, NODE_OUTCOMES,
                   2 * sim->settings.deadline_ms);
     node->reap_at_ms = now_ms + REAP_MS;
     node->reaped_before = 0;
     tell_links(node, true);
-    node_set_wake(node);
 }
 
 void node_crash(struct node *node, bool is_noticed)
@@ -272,6 +311,7 @@ void node_crash(struct node *node, bool is_noticed)
     report_event(&sim->report, 0x301, node->index, node->life);
     report_line(sim, (int)node->index, TRUTH_NO_KEY, "crashes");
     node->is_up = false;
+    node->has_begun = false;
     node->life++;
     node->paused_until_ms = 0;
     node_requests_drop(node);

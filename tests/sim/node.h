@@ -2,6 +2,7 @@
  * the model for the server's own glue.
  *
  *   node.c      its lives, its timers, what it hears, liveness
+ *   members.c   who it is, membership and tables (ring/restart.h, claimant.h)
  *   request.c   commands that it answers or passes on (ring/coordinator.h)
  *   apply.c     what a command does to the own cell
  *   serve.c     what it does with its cells for others; memory
@@ -24,6 +25,7 @@
 #include "ring/sync.h"
 #include "ring/warming.h"
 #include "tests/sim/clock.h"
+#include "tests/sim/members.h"
 #include "tests/sim/messages.h"
 #include "tests/sim/network.h"
 #include "tests/sim/store.h"
@@ -70,12 +72,14 @@ struct node {
     node_id id;
     uint32_t life; /* from 1; each crash begins another one */
     bool is_up;
+    bool has_begun;           /* it knows its past, has a table, and takes part */
     uint64_t started_ms;      /* its present life */
     uint64_t paused_until_ms; /* it stands still until then */
     struct engine_entry wake; /* for the deadlines of its machines */
     struct clock wall;
     struct hlc_clock hlc; /* one lock stripe */
     struct store store;
+    struct members *members;
     const struct ring_table *table;
     struct liveness liveness;
     struct peer_view *views; /* by member of the table */
@@ -99,6 +103,19 @@ void node_free(struct node *);
 
 /* Starts it, with nothing in its memory. */
 void node_start(struct node *);
+
+/* It knows its past and has a table: takes part from now on.  `is_founding`: the whole cluster
+ * begins. */
+void node_begin(struct node *, bool is_founding);
+
+/* Another table is in use; `table` lives until the one after it is. */
+void node_change_table(struct node *, const struct ring_table *table);
+
+/* The membership changed. */
+void node_change_peers(struct node *);
+
+/* Whether it leaves, and still has cells of others. */
+bool node_is_holding(const struct node *);
 
 /* It dies, and all in its memory is lost; `is_noticed`: its peers' connections are reset. */
 void node_crash(struct node *, bool is_noticed);
@@ -196,6 +213,9 @@ void node_repair_ping(struct node *, unsigned from, const struct ping_body *);
 
 /* Fills in what rides on a ping. */
 void node_repair_hello(struct node *, struct message *, node_id to);
+
+/* Hands back what was kept for nodes that went. */
+void node_repair_forget_gone(struct node *);
 
 void node_repair_wake(struct node *);
 uint64_t node_repair_deadline_ms(const struct node *);

@@ -311,6 +311,10 @@ static struct sync *sync_with(struct node *node, unsigned peer)
     struct sync **sync = &node->background.syncs[peer];
     uint64_t first_number = (CLOCK_START_MS + sim_now(node->sim)) << 20;
 
+    if (*sync != NULL && (*sync)->peer != node->sim->nodes[peer]->id) { /* another actor now */
+        free(*sync);
+        *sync = NULL;
+    }
     if (*sync == NULL) {
         *sync = room(1, sizeof **sync);
         sync_init(*sync, node->sim->nodes[peer]->id, &node->sim->settings.sync, first_number);
@@ -373,6 +377,59 @@ void node_repair_start(struct node *node, bool is_founding)
     for (unsigned i = 0; i < partitions && !is_founding; i++)
         if (ring_table_is_owner(node->table, i, sim->settings.copies, node->id))
             step_fill(node, (struct fill_event){.type = FILL_START, .partition = i});
+}
+
+/* Whose cells are in the trees depends on what the node owns. */
+static void mark_all(struct node *node)
+{
+    for (unsigned key = 0; key < node->sim->options.keys; key++)
+        node_repair_mark(node, key);
+}
+
+void node_change_table(struct node *node, const struct ring_table *table)
+{
+    const struct ring_table *before = node->table;
+    unsigned copies = node->sim->settings.copies;
+
+    if (!node->has_begun)
+        return;
+    node->table = table;
+    mark_all(node);
+    step_warming(node, (struct warming_event){.type = WARMING_TABLE, .table = table});
+    for (unsigned i = 0; i < partition_count(node); i++) {
+        bool was_owner = ring_table_is_owner(before, i, copies, node->id);
+        bool is_owner = ring_table_is_owner(table, i, copies, node->id);
+        if (was_owner != is_owner)
+            step_fill(node, (struct fill_event){.type = is_owner ? FILL_START : FILL_STOP,
+                                                .partition = i});
+    }
+    step_fill(node, (struct fill_event){.type = FILL_TICK});
+    step_handoff(node, (struct handoff_event){.type = HANDOFF_TICK});
+}
+
+void node_repair_forget_gone(struct node *node)
+{
+    const struct membership *membership = &node->members->membership;
+
+    for (unsigned i = 0; i < membership->count; i++) {
+        if (membership->records[i].status != MEMBER_GONE)
+            continue;
+        node_id peer = membership->records[i].id;
+        step_warming(node, (struct warming_event){.type = WARMING_PEER_GONE, .peer = peer});
+        node_hints_step(node, (struct hints_event){.type = HINTS_GONE, .target = peer});
+    }
+}
+
+bool node_is_holding(const struct node *node)
+{
+    const struct member_record *own = membership_find(&node->members->membership, node->id);
+
+    if (own == NULL || own->status != MEMBER_LEAVING)
+        return false;
+    for (unsigned key = 0; key < node->sim->options.keys; key++)
+        if (node->store.cells[key].is_present)
+            return true;
+    return false;
 }
 
 void node_repair_peer(struct node *node, node_id peer, bool is_reachable)

@@ -49,6 +49,7 @@ void node_cell_changed(struct node *node, unsigned key)
     if (cell->sibling_count > sim->settings.siblings_max * (1 + sim->node_count))
         report_broken(sim, PROMISE_BOUNDED, key, "n%u holds %u siblings", node->index + 1,
                       cell->sibling_count);
+    members_saw_cell(node, cell);
     report_cell(sim, (int)node->index, key, "holds", cell);
     truth_check_cell(sim, (int)node->index, key, cell, "held");
 }

@@ -1,5 +1,4 @@
 #include "tests/sim/sim.h"
-#include "ring/claim.h"
 #include "tests/sim/checks.h"
 #include "tests/sim/node.h"
 #include <assert.h>
@@ -118,29 +117,6 @@ void sim_order_keys(struct sim *sim)
     }
 }
 
-/* The table that all nodes begin with. */
-static void found_table(struct sim *sim)
-{
-    unsigned bits = sim->options.partition_bits, copies = sim->settings.copies;
-    struct ring_member members[RING_MEMBERS_MAX];
-    struct claim_work *work = calloc(1, sizeof *work);
-    struct ring_table empty;
-
-    sim->table_rows = calloc(1, RING_ROWS_BYTES(bits, copies));
-    unsigned char *rows = calloc(1, RING_ROWS_BYTES(bits, copies));
-    if (work == NULL || rows == NULL || sim->table_rows == NULL)
-        abort();
-    for (unsigned i = 0; i < sim->options.nodes; i++)
-        members[i] = (struct ring_member){i + 1, i % 4, 1};
-    ring_table_init(&empty, bits, copies, rows, RING_ROWS_BYTES(bits, copies));
-    ring_table_init(&sim->table, bits, copies, sim->table_rows, RING_ROWS_BYTES(bits, copies));
-    struct claim_input input = {members, sim->options.nodes, copies, 1, &empty};
-    if (claim_target(work, &input, &sim->table) != CLAIM_NEXT)
-        abort();
-    free(rows);
-    free(work);
-}
-
 void sim_begin(struct sim *sim, const struct options *options, bool is_printing)
 {
     memset(sim, 0, sizeof *sim);
@@ -157,10 +133,12 @@ void sim_begin(struct sim *sim, const struct options *options, bool is_printing)
     truth_init(&sim->truth, sim->options.keys, sim->node_count);
     workload_init(sim, random_next(&sim->random));
     faults_init(sim, random_next(&sim->random));
-    found_table(sim);
+    sim->claimant_work = calloc(1, sizeof *sim->claimant_work);
+    if (sim->claimant_work == NULL)
+        abort();
     for (unsigned i = 0; i < sim->node_count; i++)
         sim->nodes[i] = node_new(sim, i);
-    for (unsigned i = 0; i < sim->node_count; i++)
+    for (unsigned i = 0; i < sim->options.nodes; i++)
         node_start(sim->nodes[i]);
 }
 
@@ -243,7 +221,7 @@ void sim_deinit(struct sim *sim)
     network_deinit(&sim->network);
     engine_deinit(&sim->engine);
     report_deinit(&sim->report);
-    free(sim->table_rows);
+    free(sim->claimant_work);
     free(sim->keys_by_hash);
     free(sim->keys);
 }

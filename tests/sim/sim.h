@@ -5,6 +5,7 @@
 #define TESTS_SIM_SIM_H
 
 #include "ring/budget.h"
+#include "ring/claimant.h"
 #include "ring/hints.h"
 #include "ring/liveness.h"
 #include "ring/sync.h"
@@ -63,10 +64,9 @@ struct sim {
     struct workload workload;
     struct faults faults;
     enum season season;
-    uint64_t season_ms; /* when it began */
-    unsigned rounds;    /* in which everything settled and was checked */
-    struct ring_table table;
-    unsigned char *table_rows;
+    uint64_t season_ms;                  /* when it began */
+    unsigned rounds;                     /* in which everything settled and was checked */
+    struct claimant_work *claimant_work; /* shared by all nodes */
     /* Where the clients are those of a story (tests/scenario): it hears the answers. */
     void (*hears)(struct sim *, unsigned node, const struct command *,
                   const struct command_answer *);

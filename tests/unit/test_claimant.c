@@ -200,7 +200,7 @@ static void step(unsigned id, struct claimant_event event)
     struct claimant_effects effects;
     struct claimant_mark before = mark_of(claimant_table(&node->claimant));
 
-    memset(&effects, 0, sizeof effects);
+    claimant_effects_init(&effects, NULL);
     event.now_ms = now_ms;
     claimant_step(&node->claimant, &event, &effects);
     assert_true(membership_is_sound(&node->membership));

@@ -179,6 +179,8 @@ static void no_majority_is_not_enough_for_ever(void **state)
     tick(0, &cluster);
     assert_int_equal(seen(10, 1, 50), RESTART_ASKING);
     assert_int_equal(answer(20, 3, starting), RESTART_ASKING); /* it forgot, too */
+    assert_int_equal(tick(DRIFT_MS, &cluster), RESTART_ASKING);
+    assert_true(restart_deadline_ms(&restart) > DRIFT_MS); /* and not at once, again and again */
     assert_int_equal(tick(100 * DRIFT_MS, &cluster), RESTART_ASKING);
     assert_int_equal(answer(100 * DRIFT_MS + 1, 4, starting), RESTART_ASKING);
     assert_int_equal(answer(100 * DRIFT_MS + 2, 5, starting), RESTART_READY); /* but that is all */
