@@ -89,7 +89,7 @@ class Basics(TlsCase):
 
     def test_large_values_and_long_pipelines(self):
         c = self.connect(self.start())
-        data = os.urandom(1000000)
+        data = os.urandom(1000000).replace(b"<", b"=")  # <n> stands for a number in expectations
         c.ask(b"set a 0 0 1000000\r\n%s\r\n" % data, STORED)
         c.ask(b"get a a a\r\n", (b"VALUE a 0 1000000\r\n" + data + b"\r\n") * 3 + b"END\r\n")
         c.ask(b"".join(b"set k%d 0 0 5\r\nvalue\r\n" % i for i in range(3000)), STORED * 3000)
