@@ -162,6 +162,7 @@ bool listen_addresses_add(struct settings *s, const char *text, char *complaint,
 {
     char *copy = strdup(text), *state = NULL;
     struct reader reader = { .complaint = complaint, .complaint_bytes = complaint_bytes };
+    const unsigned count = s->listen_count;
     bool is_ok = copy != NULL && add_text(s, text);
 
     if (!is_ok)
@@ -172,5 +173,7 @@ bool listen_addresses_add(struct settings *s, const char *text, char *complaint,
         is_ok = add_one(s, &reader);
     }
     free(copy);
+    if (is_ok && s->listen_count == count)
+        is_ok = complain(&reader, "names no address");
     return is_ok;
 }

@@ -251,6 +251,25 @@ static bool is_unsupported(int error)
     return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
 }
 
+/* What may help against that failure of bind() or listen(), to be put behind its description. */
+static const char *advice(int error, enum connection_transport transport)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return ": stop the server that listens there, or choose another port (-p)";
+    case EADDRNOTAVAIL:
+        return ": no interface of this machine has that address";
+    case EACCES:
+        return transport == TRANSPORT_UNIX
+                   ? ": the user we run as (-u) has to be allowed to write to that folder"
+                   : ": ports below 1024 are for root: choose another (-p)";
+    case ENOENT:
+        return ": make that folder first";
+    default:
+        return "";
+    }
+}
+
 /* Opens what a name stands for: usually one socket per address family. */
 static int open_all(struct addrinfo *infos, enum connection_transport transport,
                     const struct listen_address *wanted, bool any_port)
@@ -279,7 +298,8 @@ static int open_all(struct addrinfo *infos, enum connection_transport transport,
     }
     if (error == 0 || (opened > 0 && is_unsupported(error)))
         return EX_OK;
-    log_error("cannot listen on %s (-l %s): %s", text, host, log_error_text(error));
+    log_error("cannot listen on %s (-l %s): %s%s", text, host, log_error_text(error),
+              advice(error, transport));
     return EX_OSERR;
 }
 
@@ -353,7 +373,9 @@ static int open_unix(const char *path)
     bool is_bound = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
     umask(old_mask);
     if (!is_bound || listen(fd, settings.backlog) != 0) {
-        log_error("cannot listen on %s (-s): %s", path, log_error_text(errno));
+        int error = errno;
+        log_error("cannot listen on %s (-s): %s%s", path, log_error_text(error),
+                  advice(error, TRANSPORT_UNIX));
         if (fd >= 0)
             close(fd);
         return EX_OSERR;

@@ -8,6 +8,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define MB (1024.0 * 1024)
+#define LIMIT_BYTES_MAX (1024 * 1024 * MB) /* of -m: what 32-bit page numbers can reserve */
 
 /* A setter that only stores: `field` of the settings becomes the value's `from`. */
 #define STORE(function, field, type, from)                                                        \
@@ -265,12 +266,12 @@ const struct option_row option_rows[] = {
     { 'B', "protocol", "NAME", GROUP_LISTEN, OPTION_TEXT, .set = set_protocol,
       .help = "auto, ascii or binary (default auto: told by the first byte)" },
 
-    { 'm', "memory-limit", "NUM", GROUP_CACHE, OPTION_BYTES, .max = 1e15,
+    { 'm', "memory-limit", "NUM", GROUP_CACHE, OPTION_BYTES, .max = LIMIT_BYTES_MAX,
       .unit = 1024 * 1024, .set = set_limit,
       .help = "memory for everything cached, in megabytes, or with k, m, g (default 64)" },
     { 'M', "disable-evictions", NULL, GROUP_CACHE, FLAG(0), .set = set_evicts,
       .help = "answer an error when memory is full, instead of evicting" },
-    { 'I', "max-item-size", "NUM", GROUP_CACHE, OPTION_BYTES, .max = 1e15, .unit = 1,
+    { 'I', "max-item-size", "NUM", GROUP_CACHE, OPTION_BYTES, .max = LIMIT_BYTES_MAX, .unit = 1,
       .set = set_item_max,
       .help = "largest item, in bytes, or with k, m (default 1m; 1k to 1024m)" },
     { 'C', "disable-cas", NULL, GROUP_CACHE, FLAG(0), .set = set_uses_cas,

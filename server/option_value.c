@@ -76,7 +76,8 @@ static void complain(char complaint[OPTION_COMPLAINT_BYTES], const struct option
         break;
     case OPTION_BYTES:
         snprintf(complaint, room,
-                 "\"%s\" is not a size; say a number, or one with k, m or g behind it", text);
+                 "\"%s\" is not a size: say a number, or one with k, m or g behind it, up to %.0fg",
+                 text, row->max / (1 << 30));
         break;
     case OPTION_REAL:
         snprintf(complaint, room, "\"%s\" is not a number greater than %g, up to %g", text,

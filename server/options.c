@@ -353,7 +353,7 @@ static bool check_port(struct parse *parse, int port)
 {
     if (port <= 65535)
         return true;
-    fprintf(parse->errors, "ERROR: Invalid port number %d.\n", port);
+    fprintf(parse->errors, "ERROR: Invalid port number %d: the last one is 65535.\n", port);
     return refuse(parse, EX_USAGE);
 }
 
@@ -363,8 +363,13 @@ static bool check_sizes(struct parse *parse)
 
     if (s->item_bytes_max < 1024)
         return usage(parse, "Item max size cannot be less than 1024 bytes.");
-    if (s->item_bytes_max > s->limit_bytes / 2)
-        return usage(parse, "Cannot set item size limit higher than 1/2 of memory max.");
+    if (s->item_bytes_max > s->limit_bytes / 2) {
+        fprintf(parse->errors,
+                "Cannot set item size limit higher than 1/2 of memory max.\n-I is %llu bytes, and "
+                "-m %llu: raise -m, or lower -I.\n",
+                (unsigned long long)s->item_bytes_max, (unsigned long long)s->limit_bytes);
+        return refuse(parse, EX_USAGE);
+    }
     if (s->item_bytes_max > 1024ull * 1024 * 1024)
         return usage(parse, "Cannot set item size limit higher than a gigabyte.");
     if (!s->chunk_max_given) {

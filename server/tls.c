@@ -32,6 +32,18 @@ static const char *reason(void)
     return text != NULL ? text : "unknown reason";
 }
 
+/* What is wrong with a file: the first that OpenSSL met. */
+static const char *reason_of_file(void)
+{
+    const unsigned long error = ERR_peek_error();
+
+    if (ERR_SYSTEM_ERROR(error))
+        return log_error_text(ERR_GET_REASON(error));
+    if (ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE)
+        return "there is none in it in PEM format";
+    return reason();
+}
+
 static int verify_flags(int mode)
 {
     switch (mode) {
@@ -58,11 +70,11 @@ static bool load_certificates(SSL_CTX *context)
 
     if (SSL_CTX_use_certificate_chain_file(context, wanted->chain_file) != 1) {
         log_error("TLS: cannot use the certificate %s (ssl_chain_cert): %s", wanted->chain_file,
-                  reason());
+                  reason_of_file());
         return false;
     }
     if (SSL_CTX_use_PrivateKey_file(context, key_file, wanted->key_format) != 1) {
-        log_error("TLS: cannot use the private key %s (ssl_key): %s", key_file, reason());
+        log_error("TLS: cannot use the private key %s (ssl_key): %s", key_file, reason_of_file());
         return false;
     }
     if (SSL_CTX_check_private_key(context) != 1) {
@@ -75,7 +87,7 @@ static bool load_certificates(SSL_CTX *context)
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(wanted->ca_file);
     if (names == NULL || SSL_CTX_load_verify_locations(context, wanted->ca_file, NULL) != 1) {
         log_error("TLS: cannot use the authorities in %s (ssl_ca_cert): %s", wanted->ca_file,
-                  reason());
+                  reason_of_file());
         sk_X509_NAME_pop_free(names, X509_NAME_free);
         return false;
     }

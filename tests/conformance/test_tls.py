@@ -154,6 +154,15 @@ class Basics(TlsCase):
         broken.read_all()
         self.assertGreaterEqual(int(c.stats()["ssl_handshake_errors"]), 1)
 
+    @ringcached_only("it says so otherwise")
+    def test_a_certificate_that_cannot_be_read(self):
+        for path, says in [("/nonexistent", "No such file or directory"),
+                           (__file__, "there is none in it in PEM format")]:
+            code, text = refused_start(["-Z", "-o", "ssl_chain_cert=" + path, "-l", "127.0.0.1",
+                                        "-p", "-1"])
+            self.assertGreater(code, 0, text)
+            self.assertIn("%s (ssl_chain_cert): %s" % (path, says), text)
+
     def test_a_key_that_does_not_fit_the_certificate(self):
         code, text = refused_start(["-Z", "-o", "ssl_chain_cert=%s,ssl_key=%s" % (
             self.server_pair[0], self.client_pair[1]), "-l", "127.0.0.1", "-p", "-1"])

@@ -314,9 +314,10 @@ static void bad_values_end_with_exit_code_1(void **state)
     check_refused("-R 0", 1, "--max-reqs-per-event");
     check_refused("-p abc", 1, "\"abc\" is not a number");
     check_refused("-p 1x", 1, "\"1x\" is not a number");
-    check_refused("-m -1", 1, "is not a size");
-    check_refused("-m 1t", 1, "is not a size");
-    check_refused("-m 99999999999999g", 1, "is not a size");
+    check_refused("-m -1", 1, "is not a size: say a number");
+    check_refused("-m 1t", 1, "is not a size: say a number");
+    check_refused("-m 99999999999999g", 1, "is not a size: say a number");
+    check_refused("-m 1025g", 1, "up to 1024g");
     check_refused("-a 9", 1, "octal");
     check_refused("-f 1", 1, "greater than 1");
     check_refused("-n 0", 1, "--slab-min-size");
@@ -358,9 +359,11 @@ static void wrong_usage_ends_with_exit_code_64(void **state)
 {
     (void)state;
     check_refused("-p 65536", 64, "Invalid port number 65536");
+    check_refused("-l ,", 1, "names no address");
     check_refused("-U 65536", 64, "Invalid port number 65536");
     check_refused("-I 1023", 64, "Item max size cannot be less than 1024 bytes.");
     check_refused("-I 33m", 64, "Cannot set item size limit higher than 1/2 of memory max.");
+    check_refused("-I 33m", 64, "-I is 34603008 bytes, and -m 67108864: raise -m, or lower -I.");
     check_refused("-m 9g -I 1025m", 64, "Cannot set item size limit higher than a gigabyte.");
     check_refused("-o slab_chunk_max=3", 64, "divisible");
     check_refused("-B http", 64, "not a protocol");

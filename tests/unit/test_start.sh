@@ -80,10 +80,10 @@ refuses 1 'Illegal argument "?"' --nonsense
 refuses 1 'Illegal suboption "nonsense"' -o nonsense
 refuses 64 "1/2 of memory max" -m 64 -I 33m
 refuses 71 "not-a-host.invalid" "${own[@]}" -l not-a-host.invalid -p -1
-refuses 71 "/nonexistent/socket" "${own[@]}" -s /nonexistent/socket
+refuses 71 "make that folder first" "${own[@]}" -s /nonexistent/socket
 refuses 71 "open files" "${own[@]}" -c 2000000000 -l 127.0.0.1 -p -1
 refuses 1 "/nonexistent" "${own[@]}" -Y /nonexistent -l 127.0.0.1 -p -1
-refuses 71 "192.0.2.1" -d "${own[@]}" -l 192.0.2.1 -p -1
+refuses 71 "no interface of this machine" -d "${own[@]}" -l 192.0.2.1 -p -1
 if [ "$(id -u)" = 0 ]; then
     refuses 64 "-u root" -l 127.0.0.1 -p -1
     refuses 67 "no-such-user" -u no-such-user -l 127.0.0.1 -p -1
@@ -96,7 +96,7 @@ check "the port file names the port" test -n "$port"
 check "it answers there" answers
 check "it says where it listens" grep -q "listens on 127.0.0.1:$port" "$folder/says"
 check "loopback needs no warning" bash -c "! grep -q warning '$folder/says'"
-refuses 71 "$port" "${own[@]}" -l 127.0.0.1 -p "$port"
+refuses 71 "$port (-l 127.0.0.1): Address already in use: stop the server" "${own[@]}" -l 127.0.0.1 -p "$port"
 ends 0 TERM "SIGTERM ends it with 0"
 
 start -P "$folder/pid"
