@@ -196,6 +196,9 @@ static void note_written(struct request *request, struct writing *writing, struc
                 command_name(request->command->type), request->write);
     truth_check_merge(node->sim, (int)node->index, key, before, before, writing->cell);
     truth_hold(&node->sim->truth, node->index, key, writing->cell);
+    if (cell_count_distinct(writing->cell, SIBLINGS_ALL) > node->sim->settings.siblings_max)
+        report_broken(node->sim, PROMISE_BOUNDED, key, "a client's write left %u siblings",
+                      writing->cell->sibling_count);
     node_cell_changed(node, key);
 }
 
@@ -211,7 +214,8 @@ static enum node_apply apply(struct request *request, struct writing *writing, s
     if (writing->kind == TRUTH_CONTEXT) {
         struct sibling sibling = sibling_of(writing, (struct dot){node->id, 1});
         if (cell_siblings_after(writing->cell, &sibling, &writing->seen) >
-            sim->settings.siblings_max) {
+                sim->settings.siblings_max &&
+            sim->options.glue_break != BREAK_NO_LIMIT) {
             request->result = RESULT_TOO_MANY;
             return APPLY_KEPT;
         }

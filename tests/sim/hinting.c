@@ -9,6 +9,7 @@ void node_hints_start(struct node *node)
     struct background *background = &node->background;
     uint64_t first_number = (CLOCK_START_MS + sim_now(node->sim)) * 1000;
 
+    background->hints_made = background->hints_ended = 0;
     hints_init(&background->hints, &node->sim->settings.hints, background->targets, SIM_NODES_MAX,
                first_number);
 }
@@ -24,6 +25,7 @@ bool node_hint_add(struct node *node, unsigned key, node_id target)
     switch (hints_add(&node->background.hints, &stored->hinted, hint, target,
                       node->sim->settings.hint_bytes, sim_now(node->sim))) {
     case HINTS_ADDED:
+        node->background.hints_made++;
         report_line(node->sim, (int)node->index, key, "keeps a hint for %" PRIu64, target);
         return true;
     case HINTS_REPEATED: free(hint); return true;
@@ -37,11 +39,19 @@ bool node_holds_as_hint(const struct node *node, unsigned key)
     return node->store.cells[key].hinted.first != NULL && !node_owns(node, key);
 }
 
+uint64_t node_hints_lost(const struct node *node)
+{
+    const struct background *background = &node->background;
+
+    return background->hints_made - background->hints_ended - background->hints.count;
+}
+
 void node_hints_drop(struct node *node, unsigned key)
 {
     for (struct hint *hint; (hint = node->store.cells[key].hinted.first) != NULL;) {
         hints_drop(&node->background.hints, hint);
         free(hint);
+        node->background.hints_ended++;
     }
 }
 
@@ -76,6 +86,7 @@ static void release(struct node *node, const struct hints_release *release)
     unsigned key = sim_key_of(release->hint->cell->key_hash);
 
     free(release->hint);
+    node->background.hints_ended++;
     if (store_find(&node->store, key) == NULL)
         return;
     if (release->reason == HINTS_DELIVERED && node->store.cells[key].hinted.first == NULL &&
@@ -89,8 +100,10 @@ static void forget_sent(struct node *node, const struct hints_effects *effects)
 {
     for (unsigned i = 0; i < effects->deliver_count; i++) {
         unsigned key = sim_key_of(effects->delivers[i].hint->cell->key_hash);
-        if (store_find(&node->store, key) != NULL && !node_owns(node, key))
-            drop_handed_over(node, key);
+        if (store_find(&node->store, key) == NULL || node_owns(node, key))
+            continue;
+        node->background.hints_made++; /* nobody was told that it ended */
+        drop_handed_over(node, key);
     }
 }
 

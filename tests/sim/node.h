@@ -56,7 +56,8 @@ struct background {
     struct budget budget;
     struct hints hints;
     struct hints_target targets[SIM_NODES_MAX];
-    struct merkle_forest forest; /* all keys have one number of copies */
+    uint64_t hints_made, hints_ended; /* in this life */
+    struct merkle_forest forest;      /* all keys have one number of copies */
     uint64_t *leaves;
     struct warming warming;
     struct warming_memory warming_memory;
@@ -185,6 +186,9 @@ bool node_hint_add(struct node *, unsigned key, node_id target);
 
 /* Whether the cell is held for others only. */
 bool node_holds_as_hint(const struct node *, unsigned key);
+
+/* How many hints are gone though nobody was told that they ended. */
+uint64_t node_hints_lost(const struct node *);
 
 /* Ends all hints of a cell that is gone. */
 void node_hints_drop(struct node *, unsigned key);

@@ -54,12 +54,14 @@ enum glue_break {
     BREAK_REAP_EARLY,   /* tombstones are reaped long before their time */
     BREAK_FORGET_HINTS, /* a hint is dropped when it is sent */
     BREAK_CHATTER,      /* all is compared again and again, though nothing has changed */
+    BREAK_NO_LIMIT,     /* context writes leave any number of siblings */
+    BREAK_KEEP_QUIET,   /* the client of one command in a thousand hears nothing */
     GLUE_BREAKS
 };
 
 struct options {
     uint64_t seed;
-    unsigned nodes; /* at the start; 0: drawn from the seed */
+    unsigned nodes;     /* at the start; 0: drawn from the seed */
     unsigned quorum[3]; /* N, R, W; 0: drawn from the seed */
     uint64_t run_ms;
     unsigned faults;    /* a bit for each type */

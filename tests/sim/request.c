@@ -166,6 +166,8 @@ static void answer(struct request *request, const struct request_effects *effect
         report_broken(node->sim, PROMISE_ANSWERED_ONCE, request->command->key,
                       "n%u answers a request twice", node->index + 1);
     if (request->is_from_client) {
+        if (node->sim->options.glue_break == BREAK_KEEP_QUIET && request->operation % 1000 == 0)
+            return;
         workload_answer(node->sim, node->index, request->command, &said);
         if (node->sim->options.glue_break == BREAK_ANSWER_TWICE && request->write != TRUTH_NO_WRITE)
             workload_answer(node->sim, node->index, request->command, &said);

@@ -207,7 +207,7 @@ void node_reap(struct node *node)
     hlc_time before = cell_reap_before(node_wall_ms(node), grace_ms);
 
     if (sim->options.glue_break == BREAK_REAP_EARLY)
-        before = hlc_of_ms(node_wall_ms(node));
+        before = hlc_of_ms(node_wall_ms(node) - grace_ms / 40);
     else if (before == node->reaped_before)
         return;
     node->reaped_before = before;

@@ -60,7 +60,7 @@ static void choose_settings(struct sim *sim)
         .deadline_ms = 5000,
         .drift_max_ms = 60000,
         .tombstone_grace_ms = 1200000,
-        .siblings_max = 32,
+        .siblings_max = 16,
         .liveness = {.ping_ms = 1000,
                      .silence_min_ms = 2500,
                      .silence_max_ms = 4000,

@@ -21,6 +21,7 @@ static void key_deinit(struct truth_key *key, unsigned node_count)
 {
     for (unsigned i = 0; i < key->count; i++) {
         set_deinit(&key->writes[i].knows);
+        set_deinit(&key->writes[i].stored);
         set_deinit(&key->writes[i].holders);
         set_deinit(&key->writes[i].gone);
         set_deinit(&key->writes[i].forgotten);
@@ -129,13 +130,12 @@ unsigned truth_apply(struct sim *sim, unsigned node, unsigned key, const struct 
     return number;
 }
 
-/* How many nodes ever held it. */
-static unsigned count_holders(const struct truth *truth, const struct truth_write *write)
+static unsigned count_nodes(const struct truth *truth, const struct set *nodes)
 {
     unsigned count = 0;
 
     for (unsigned node = 0; node < truth->node_count; node++)
-        count += set_has(&write->holders, node);
+        count += set_has(nodes, node);
     return count;
 }
 
@@ -196,7 +196,7 @@ void truth_acknowledge(struct sim *sim, const struct command *command, unsigned 
     acknowledged->acknowledged_ms = sim->engine.now_ms;
     if (command->type == COMMAND_INCR)
         it->added += command->delta;
-    unsigned holders = count_holders(&sim->truth, acknowledged);
+    unsigned holders = count_nodes(&sim->truth, &acknowledged->stored);
     if (holders < copies && !set_has(&it->superseded, write) && !is_flushed(it, write))
         report_broken(sim, PROMISE_NOT_LOST, key,
                       "write %u was acknowledged with %u copies, but only %u nodes ever held it",
@@ -210,6 +210,7 @@ void truth_hold(struct truth *truth, unsigned node, unsigned key, const struct c
         if (number == TRUTH_NO_WRITE || cell->siblings[i].kind == SIBLING_STUB)
             continue;
         struct truth_write *write = &truth->keys[key].writes[number];
+        set_add(&write->stored, node);
         set_add(&write->holders, node);
         set_remove(&write->gone, node);
         set_remove(&write->forgotten, node);
@@ -296,7 +297,7 @@ void truth_hand_over(struct truth *truth, unsigned node, unsigned key)
 
     for (unsigned i = 0; i < it->count; i++) {
         struct truth_write *write = &it->writes[i];
-        if (!set_has(&write->holders, node) || count_holders(truth, write) < 2)
+        if (!set_has(&write->holders, node) || count_nodes(truth, &write->holders) < 2)
             continue;
         set_remove(&write->holders, node);
         set_remove(&write->gone, node);

@@ -37,7 +37,8 @@ struct truth_write {
     bool is_acknowledged;
     uint64_t applied_ms, acknowledged_ms;
     struct set knows;
-    struct set holders;   /* nodes that ever held it, by index */
+    struct set stored;    /* nodes that ever stored it, by index */
+    struct set holders;   /* of those, who has not handed it over */
     struct set gone;      /* of those, who lost it as a cache may */
     struct set forgotten; /* of those, who lost even the memory of it */
 };
