@@ -6,17 +6,19 @@
 #   ./run-tests.sh gcc fuzz     some of them; --list names them
 #
 # In the environment: FUZZ_SECONDS (per fuzz target, default 20), EXPLORE_HISTORIES (random histories
-# of a cell, default 100000), KEEP_GOING=no (stop at the first suite that fails).
+# of a cell, default 100000), SIM_SEEDS and SIM_HOURS (simulated clusters and the virtual hours of
+# each, default 2000 and 0.35), KEEP_GOING=no (stop at the first suite that fails).
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./setup.sh
 
 : "${FUZZ_SECONDS:=20}" "${EXPLORE_HISTORIES:=100000}" "${KEEP_GOING:=yes}"
+: "${SIM_SEEDS:=2000}" "${SIM_HOURS:=0.35}"
 export FUZZ_SECONDS EXPLORE_HISTORIES
 
 sources=$PWD
 logs=$PWD/build/test-logs
-SUITES=(scripts gcc asan tsan clang fuzz distcheck)
+SUITES=(scripts gcc asan tsan clang sim fuzz distcheck)
 
 # Each suite is a function suite_NAME that prints its log, sets `passed`, `failed` and `skipped` to
 # numbers of tests, and returns whether it did all it wanted to.
@@ -123,7 +125,7 @@ suite_gcc() {
 
 suite_asan() {
     ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-        EXPLORE_HISTORIES=2000 \
+        EXPLORE_HISTORIES=2000 SIM_SEEDS=4 SIM_MUTATIONS=no \
         check_in build/asan --enable-development --enable-sanitize=address,undefined CC=gcc
 }
 
@@ -162,8 +164,20 @@ suite_conformance() {
     return "$code"
 }
 
+# Simulated clusters: many more seeds than `make check` has.
+suite_sim() {
+    local out=$logs/sim.out code
+    build_in build/gcc --enable-development CC=gcc || return
+    make -C build/gcc -j"$(nproc)" tests/sim/sim || return
+    (cd build/gcc && SIM_SEEDS=$SIM_SEEDS SIM_HOURS=$SIM_HOURS "$sources/tests/sim/test_seeds.sh") | tee "$out"
+    code=${PIPESTATUS[0]}
+    passed=$(awk '/^[0-9]+ seeds, / { seeds += $1 } END { print seeds + 0 }' "$out")
+    failed=$(grep -c '^BROKEN' "$out")
+    return "$code"
+}
+
 suite_distcheck() {
-    EXPLORE_HISTORIES=1000 make -C build/gcc -j"$(nproc)" distcheck && passed=1
+    EXPLORE_HISTORIES=1000 SIM_SEEDS=4 SIM_MUTATIONS=no make -C build/gcc -j"$(nproc)" distcheck && passed=1
 }
 
 # --- running them ---

@@ -37,8 +37,7 @@ static const char *const break_names[GLUE_BREAKS] = {
     [BREAK_KEEP_COPIES] = "keep-copies",   [BREAK_REUSE_DOTS] = "reuse-dots",
     [BREAK_ASK_THE_DEAD] = "ask-the-dead", [BREAK_REAP_EARLY] = "reap-early",
     [BREAK_FORGET_HINTS] = "forget-hints", [BREAK_CHATTER] = "chatter",
-    [BREAK_NO_LIMIT] = "no-limit",
-    [BREAK_KEEP_QUIET] = "keep-quiet",
+    [BREAK_NO_LIMIT] = "no-limit",         [BREAK_KEEP_QUIET] = "keep-quiet",
 };
 
 const char *options_fault_name(enum fault_type type)

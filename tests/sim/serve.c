@@ -216,6 +216,7 @@ void node_reap(struct node *node)
         if (cell == NULL || !cell_is_reapable(cell, before))
             continue;
         report_line(sim, (int)node->index, key, "reaps a tombstone");
+        sim->reaped_ms = sim_now(sim);
         truth_reap(&sim->truth, node->index, key);
         node_cell_drop(node, key);
     }

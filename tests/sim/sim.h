@@ -65,6 +65,7 @@ struct sim {
     struct faults faults;
     enum season season;
     uint64_t season_ms;                  /* when it began */
+    uint64_t reaped_ms;                  /* when a tombstone was last reaped */
     unsigned rounds;                     /* in which everything settled and was checked */
     struct claimant_work *claimant_work; /* shared by all nodes */
     /* Where the clients are those of a story (tests/scenario): it hears the answers. */

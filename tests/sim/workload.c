@@ -26,6 +26,7 @@ void workload_init(struct sim *sim, uint64_t seed)
         struct client *client = &workload->clients[i];
         client->number = i;
         client->next.run = on_client;
+        client->looks_at = TRUTH_NO_KEY;
         client->sessions = calloc(sim->options.keys, sizeof client->sessions[0]);
         if (client->sessions == NULL)
             abort();
@@ -204,7 +205,9 @@ static void release_client(struct sim *sim, struct operation *operation)
     if (client->operation != operation)
         return;
     client->operation = NULL;
-    if (sim->workload.is_running)
+    if (sim->workload.is_running && client->looks_at != TRUTH_NO_KEY)
+        engine_set(&sim->engine, &client->next, sim_now(sim));
+    else if (sim->workload.is_running)
         think(sim, client);
 }
 
@@ -295,8 +298,12 @@ static struct command *make_command(struct sim *sim, struct client *client, uint
     struct random *random = &sim->workload.random;
     unsigned key = random_chance(random, 50) ? random_below(random, HOT_KEYS) % sim->options.keys
                                              : random_below(random, sim->options.keys);
+    bool looks = client->looks_at != TRUTH_NO_KEY;
+    if (looks)
+        key = client->looks_at;
+    client->looks_at = TRUTH_NO_KEY;
     const struct session *session = &client->sessions[key];
-    struct command command = {.type = choose(sim, key),
+    struct command command = {.type = looks ? COMMAND_GET : choose(sim, key),
                               .number = number,
                               .key = key,
                               .read_quorum = sim->settings.read_quorum,
@@ -412,6 +419,8 @@ static void take_write(struct sim *sim, struct operation *operation,
 {
     unsigned key = operation->command->key;
 
+    if (random_chance(&sim->workload.random, 20))
+        sim->workload.clients[operation->client].looks_at = key;
     if (answer->write == TRUTH_NO_WRITE)
         return;
     truth_acknowledge(sim, operation->command, answer->write, answer->needed);

@@ -39,6 +39,7 @@ struct client {
     struct engine_entry next; /* when it does something again */
     unsigned number;
     struct operation *operation; /* it waits for, or NULL */
+    unsigned looks_at;           /* a key that it reads next, or TRUTH_NO_KEY */
     struct session *sessions;    /* by key */
 };
 
