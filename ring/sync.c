@@ -441,14 +441,13 @@ static void report(struct sync *sync, const struct sync_event *event, struct syn
 {
     const struct ring_table *table = event->view->table;
     uint64_t lowest;
-    unsigned end = ring_table_partitions(table);
+    unsigned end = sync->report_end;
 
-    if (lowest_left(sync, &lowest))
-#ifndef RING_BREAK_COMPARED_EARLY
+    if (lowest_left(sync, &lowest) && ring_table_partition(table, lowest) < end)
         end = ring_table_partition(table, lowest);
+#ifdef RING_BREAK_COMPARED_EARLY
+    end = ring_table_partitions(table);
 #endif
-    if (end > sync->report_end)
-        end = sync->report_end;
     assert(end >= sync->reported);
     if (end > sync->reported) {
         effects->compared_first = sync->reported;
