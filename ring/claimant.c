@@ -326,8 +326,12 @@ static void on_ping(struct run *run, const struct claimant_event *event)
     }
     if (mark_compare(mark, mark_of(claimant)) > 0)
         ask_table(run, event->from);
-    if (ping->membership_digest != claimant->membership->digest)
-        ask_membership(run, event->from);
+    if (ping->membership_digest == claimant->membership->digest)
+        return;
+    const struct member_record *record = membership_find(claimant->membership, event->from);
+    if (record != NULL && record->status == MEMBER_GONE)
+        send_to(run, event->from, CLAIMANT_MEMBERSHIP); /* it may not hear pings any more */
+    ask_membership(run, event->from);
 }
 
 /* A table that was heard is in `work->table`.  False if it is none for this node. */

@@ -74,7 +74,8 @@ struct claimant_message {
 
 enum claimant_event_type {
     CLAIMANT_TICK,
-    CLAIMANT_PING,        /* `from`, `ping`: rode on a ping or on its answer */
+    CLAIMANT_PING,        /* `from`, `ping`: a ping or its answer came, be it of no member: who went
+                             and does not know yet is told */
     CLAIMANT_MESSAGE,     /* `from`, `message` */
     CLAIMANT_REACHABLE,   /* `from` is reachable now (or not: CLAIMANT_UNREACHABLE), as liveness */
     CLAIMANT_UNREACHABLE, /* sees it; a node never heard of is unreachable */

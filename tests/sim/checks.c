@@ -84,6 +84,8 @@ bool checks_settled(struct sim *sim)
     check_queues(sim);
     check_hints(sim);
     members_check(sim);
+    if (sim->report.broken != PROMISE_NONE)
+        return false;
     for (unsigned key = 0; key < sim->options.keys; key++)
         check_key(sim, key);
     return sim->report.broken == PROMISE_NONE;

@@ -8,6 +8,7 @@
 #define PAUSE_MAX_MS 60000
 #define FLAP_MAX_MS  8000
 #define EVICT_MAX_MS 1500
+#define MEMBERS_MS   60000 /* until what an operator did is done, mostly */
 
 static void on_next(struct sim *, struct engine_entry *);
 static void on_timer(struct sim *, struct engine_entry *);
@@ -164,6 +165,44 @@ static void set_clock_right(struct sim *sim, struct node *node)
     clock_set(&node->wall, sim_now(sim), 0, 0);
 }
 
+/* --- members --- */
+
+/* A process that is no member any more, or not yet, starts and joins. */
+static void start_another(struct sim *sim)
+{
+    unsigned first = random_below(&sim->faults.random, sim->node_count);
+
+    for (unsigned i = 0; i < sim->node_count; i++) {
+        struct node *node = sim->nodes[(first + i) % sim->node_count];
+        if (node->is_up || !node->is_spare)
+            continue;
+        node->is_spare = false;
+        node_start(node);
+        return;
+    }
+}
+
+/* An operator does something at the node, mostly to its peer. */
+static void change_members(struct sim *sim, struct node *at, struct node *peer)
+{
+    struct random *random = &sim->faults.random;
+    struct ring_member members[RING_MEMBERS_MAX];
+    unsigned claimers = membership_claimers(&at->members->membership, members);
+
+    switch (random_below(random, 4)) {
+    case 0: members_set_weight(at, peer->id, 1 + random_below(random, 3)); break;
+    case 1:
+        if (claimers > sim->settings.copies + 1)
+            members_leave(at, peer->id);
+        break;
+    case 2: start_another(sim); break;
+    case 3:
+        if (claimers > sim->settings.copies + 1 && !peer->is_up && !peer->is_spare)
+            members_remove(at, peer->id);
+        break;
+    }
+}
+
 /* --- a fault begins, has its turn, and ends --- */
 
 static void begin(struct sim *sim, struct fault *fault)
@@ -197,8 +236,11 @@ static void begin(struct sim *sim, struct fault *fault)
     case FAULT_SHUFFLE:
     case FAULT_FLAP:
     case FAULT_SLOW_NODE:
-    case FAULT_MEMBERS:
     case FAULT_TYPES: break;
+    case FAULT_MEMBERS:
+        fault->end_ms = sim_now(sim) + MEMBERS_MS;
+        change_members(sim, node, sim->nodes[fault->peer]);
+        break;
     }
     choose_quality(sim, fault);
     change_links(sim, fault, 1);

@@ -169,14 +169,6 @@ void members_fill_ping(const struct node *node, struct ping *ping)
     claimant_fill_ping(&node->members->claimant, ping);
 }
 
-void members_on_claimant(struct node *node, const struct message *message)
-{
-    if (node->members->has_claimant)
-        step_claimant(node, (struct claimant_event){.type = CLAIMANT_MESSAGE,
-                                                    .from = node->sim->nodes[message->from]->id,
-                                                    .message = message->body.claimant});
-}
-
 void members_saw_cell(struct node *node, const struct cell *cell)
 {
     struct membership *membership = &node->members->membership;
@@ -340,6 +332,16 @@ void members_start(struct node *node)
     members_wake(node);
 }
 
+void members_on_claimant(struct node *node, const struct message *message)
+{
+    if (!node->members->has_claimant)
+        return;
+    step_claimant(node, (struct claimant_event){.type = CLAIMANT_MESSAGE,
+                                                .from = node->sim->nodes[message->from]->id,
+                                                .message = message->body.claimant});
+    begin_if_ready(node);
+}
+
 /* What another one knows of the cluster. */
 static void merge_membership(struct node *node, struct slice bytes)
 {
@@ -437,8 +439,13 @@ void members_check(struct sim *sim)
 
     for (unsigned i = 0; i < sim->node_count; i++) {
         const struct node *node = sim->nodes[i];
-        if (!node->is_up || !node->has_begun || members_has_gone(node))
+        if (!node->is_up || members_has_gone(node))
             continue;
+        if (!node->has_begun) {
+            report_broken(sim, PROMISE_ONE_TABLE, TRUTH_NO_KEY, "n%u does not take part yet",
+                          i + 1);
+            continue;
+        }
         if (first == NULL) {
             first = node;
             check_wanted(sim, first);

@@ -157,6 +157,10 @@ void node_set_wake(struct node *node)
         engine_set(&node->sim->engine, &node->wake, members_deadline_ms(node));
         return;
     }
+    if (members_has_gone(node)) {
+        engine_set(&node->sim->engine, &node->wake, sim_now(node->sim));
+        return;
+    }
     members_tell_warmth(node);
     uint64_t at_ms = earliest(liveness_deadline_ms(&node->liveness), members_deadline_ms(node));
     at_ms = earliest(at_ms, node->reap_at_ms);
@@ -171,6 +175,12 @@ static void on_wake(struct sim *sim, struct engine_entry *entry)
 
     if (!node_is_awake(node, entry))
         return;
+    if (node->has_begun && members_has_gone(node)) {
+        report_line(sim, (int)node->index, TRUTH_NO_KEY, "is no member any more: stops");
+        node->is_spare = true;
+        node_crash(node, true);
+        return;
+    }
     members_wake(node);
     if (!node->has_begun) {
         node_set_wake(node);

@@ -73,6 +73,7 @@ struct node {
     node_id id;
     uint32_t life; /* from 1; each crash begins another one */
     bool is_up;
+    bool is_spare;            /* a process that does not run until an operator starts it */
     bool has_begun;           /* it knows its past, has a table, and takes part */
     uint64_t started_ms;      /* its present life */
     uint64_t paused_until_ms; /* it stands still until then */

@@ -11,6 +11,7 @@
 #define IDLE_MS       120000
 #define NODES_LEAST   3
 #define NODES_MOST    9
+#define SPARES        3 /* processes that may join */
 
 unsigned sim_index_of(node_id id)
 {
@@ -129,6 +130,8 @@ void sim_begin(struct sim *sim, const struct options *options, bool is_printing)
     engine_init(&sim->engine);
     report_init(&sim->report, options->is_tracing, is_printing, options->trace_key);
     sim->node_count = sim->options.nodes;
+    if ((sim->options.faults >> FAULT_MEMBERS & 1) != 0)
+        sim->node_count += SPARES;
     network_init(&sim->network, random_next(&sim->random), sim->node_count);
     truth_init(&sim->truth, sim->options.keys, sim->node_count);
     workload_init(sim, random_next(&sim->random));
@@ -140,6 +143,8 @@ void sim_begin(struct sim *sim, const struct options *options, bool is_printing)
         sim->nodes[i] = node_new(sim, i);
     for (unsigned i = 0; i < sim->options.nodes; i++)
         node_start(sim->nodes[i]);
+    for (unsigned i = sim->options.nodes; i < sim->node_count; i++)
+        sim->nodes[i]->is_spare = true;
 }
 
 static const char *season_name(enum season season)
