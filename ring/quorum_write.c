@@ -4,6 +4,7 @@
  *   RING_BREAK_NO_HINT       a fallback is not told whom it stands in for
  *   RING_BREAK_COVERED       a covered write counts as stored
  *   RING_BREAK_WAIT_FOR_DOWN a node that is believed down is waited for
+ *   RING_BREAK_COUNT_TWICE   an owner and its stand-in count as two copies
  *   RING_BREAK_NO_HEDGE      a slow node is not replaced */
 #include "ring/quorum_write.h"
 #include <assert.h>
@@ -52,6 +53,24 @@ static void ask(struct quorum_write *write, unsigned i, uint64_t now_ms,
     request_send(effects, node->id, SEND_STORE, hint_for);
 }
 
+/* Copies that are stored: an owner and who stands in for it have one between them, since the
+ * stand-in's goes when its hint has come to the owner. */
+static void count_stored(struct quorum_write *write)
+{
+    const struct write_node *nodes = write->nodes;
+
+    write->stored = 0;
+    for (unsigned i = 0; i < write->route->count; i++) {
+        bool is_counted = nodes[i].state == WRITE_NODE_STORED;
+#ifndef RING_BREAK_COUNT_TWICE
+        for (unsigned j = 0; j < i && is_counted; j++)
+            is_counted = nodes[j].state != WRITE_NODE_STORED || nodes[j].owner != nodes[i].owner;
+#endif
+        write->stored = (uint8_t)(write->stored + is_counted);
+    }
+    assert(write->stored <= write->route->count);
+}
+
 /* Gives the node the copy meant for `owner`, which may be itself. */
 static void take(struct quorum_write *write, unsigned i, unsigned owner, uint64_t now_ms,
                  struct request_effects *effects)
@@ -60,7 +79,7 @@ static void take(struct quorum_write *write, unsigned i, unsigned owner, uint64_
     write->nodes[i].owner = (uint8_t)owner;
     if (i == write->route->self) {
         write->nodes[i].state = WRITE_NODE_STORED;
-        write->stored++;
+        count_stored(write);
         effects->merges_own = true; /* others may have been done with the copy here */
 #ifndef RING_BREAK_NO_HINT
         if (owner != i)
@@ -69,6 +88,18 @@ static void take(struct quorum_write *write, unsigned i, unsigned owner, uint64_
         return;
     }
     ask(write, i, now_ms, effects);
+}
+
+/* Whether the node stood in for an owner that has stored it after all. */
+static bool is_spare(const struct quorum_write *write, unsigned i)
+{
+    const struct write_node *node = &write->nodes[i];
+
+#ifdef RING_BREAK_COUNT_TWICE
+    return false;
+#endif
+    return node->state == WRITE_NODE_STORED && node->owner != i &&
+           write->nodes[node->owner].state == WRITE_NODE_STORED;
 }
 
 /* The next node that may stand in for somebody; `count` if there is none. */
@@ -80,6 +111,9 @@ static unsigned next_candidate(const struct quorum_write *write)
     while (i < route->count &&
            (write->nodes[i].state != WRITE_NODE_UNUSED || !route->nodes[i].is_reachable))
         i++;
+    for (unsigned j = route->copies; i == route->count && j < route->count; j++)
+        if (is_spare(write, j) && route->nodes[j].is_reachable)
+            return j;
     return i;
 }
 
@@ -95,6 +129,7 @@ static void replace(struct quorum_write *write, unsigned owner, uint64_t now_ms,
     if (effects->trace != NULL)
         ring_trace_say(effects->trace, "%" PRIu64 " stands in for %" PRIu64, route->nodes[i].id,
                        route->nodes[owner].id);
+    write->nodes[i].state = WRITE_NODE_UNUSED; /* a spare one gets another hint to keep */
     take(write, i, owner, now_ms, effects);
 }
 
@@ -119,6 +154,24 @@ static void on_applied(struct quorum_write *write, const struct write_event *eve
     effects->own_hint_for = NODE_NONE;
 }
 
+/* Slow ones get a stand-in, as long as there is one; a late answer still counts. */
+static void replace_slow(struct quorum_write *write, uint64_t now_ms,
+                         struct request_effects *effects)
+{
+    for (unsigned i = 0; i < write->route->count; i++) {
+        struct write_node *node = &write->nodes[i];
+        if (node->state != WRITE_NODE_WAITING || write->started_ms + node->due_ms > now_ms ||
+            next_candidate(write) == write->route->count)
+            continue;
+        node->state = WRITE_NODE_LATE;
+#ifdef RING_BREAK_NO_HEDGE
+        (void)effects;
+#else
+        replace(write, node->owner, now_ms, effects);
+#endif
+    }
+}
+
 static bool is_awaited(const struct write_node *node)
 {
     return node->state == WRITE_NODE_WAITING || node->state == WRITE_NODE_LATE;
@@ -136,20 +189,33 @@ static void on_refused(struct quorum_write *write, unsigned i, uint64_t now_ms,
         replace(write, write->nodes[i].owner, now_ms, effects);
 }
 
-static void on_stored(struct quorum_write *write, unsigned i)
+/* Whether somebody has the owner's copy, or is to answer soon. */
+static bool is_served(const struct quorum_write *write, unsigned owner)
+{
+    for (unsigned i = 0; i < write->route->count; i++)
+        if (write->nodes[i].owner == owner && (write->nodes[i].state == WRITE_NODE_STORED ||
+                                               write->nodes[i].state == WRITE_NODE_WAITING))
+            return true;
+    return false;
+}
+
+static void on_stored(struct quorum_write *write, unsigned i, uint64_t now_ms,
+                      struct request_effects *effects)
 {
     assert(is_awaited(&write->nodes[i]));
     write->nodes[i].state = WRITE_NODE_STORED;
-    write->stored++;
-    assert(write->stored <= write->route->count);
+    count_stored(write);
+    for (unsigned owner = 0; owner < write->route->copies; owner++)
+        if (!is_served(write, owner)) /* a spare one may have been found */
+            replace(write, owner, now_ms, effects);
+    replace_slow(write, now_ms, effects);
 }
 
 static void on_covered(struct quorum_write *write, unsigned i, const struct write_event *event,
                        struct request_effects *effects)
 {
 #ifdef RING_BREAK_COVERED
-    on_stored(write, i);
-    (void)event, (void)effects;
+    on_stored(write, i, event->now_ms, effects);
 #else
     /* Only what is new can be covered: a register cannot, whatever the peer says. */
     if (write->dot.node == NODE_NONE || write->round + 1 >= WRITE_ROUNDS_MAX) {
@@ -173,7 +239,7 @@ static void on_reply(struct quorum_write *write, const struct write_event *event
         reply->round != write->round || !is_awaited(&write->nodes[i]))
         return;
     switch (reply->status) {
-    case STORE_STORED: on_stored(write, i); break;
+    case STORE_STORED: on_stored(write, i, event->now_ms, effects); break;
     case STORE_COVERED: on_covered(write, i, event, effects); break;
     case STORE_REFUSED_CLOCK:
     case STORE_REFUSED_MEMORY:
@@ -189,16 +255,12 @@ static void on_rewritten(struct quorum_write *write, const struct write_event *e
     assert(event->dot.hlc > write->dot.hlc);
     write->dot = event->dot;
     write->round++;
-    write->stored = 0;
     for (unsigned i = 0; i < write->route->count; i++) {
         struct write_node *node = &write->nodes[i];
-        if (i == write->route->self) {
-            if (node->state == WRITE_NODE_STORED)
-                write->stored++;
-        } else if (is_awaited(node) || node->state == WRITE_NODE_STORED) {
+        if (i != write->route->self && (is_awaited(node) || node->state == WRITE_NODE_STORED))
             ask(write, i, event->now_ms, effects);
-        }
     }
+    count_stored(write);
     assert(write->round < WRITE_ROUNDS_MAX);
 }
 
@@ -220,24 +282,6 @@ static void on_lost(struct quorum_write *write, const struct write_event *event,
     if (!was_replaced)
         replace(write, write->nodes[i].owner, event->now_ms, effects);
 #endif
-}
-
-/* Slow ones get a stand-in, as long as there is one; a late answer still counts. */
-static void on_tick(struct quorum_write *write, const struct write_event *event,
-                    struct request_effects *effects)
-{
-    for (unsigned i = 0; i < write->route->count; i++) {
-        struct write_node *node = &write->nodes[i];
-        if (node->state != WRITE_NODE_WAITING || write->started_ms + node->due_ms > event->now_ms ||
-            next_candidate(write) == write->route->count)
-            continue;
-        node->state = WRITE_NODE_LATE;
-#ifdef RING_BREAK_NO_HEDGE
-        (void)effects;
-#else
-        replace(write, node->owner, event->now_ms, effects);
-#endif
-    }
 }
 
 static bool waits_for_anyone(const struct quorum_write *write)
@@ -303,13 +347,13 @@ void quorum_write_step(struct quorum_write *write, const struct write_event *eve
         break;
     case WRITE_SUPERSEDED:
         assert(awaited_rewrite);
-        on_stored(write, write->covered_by);
+        on_stored(write, write->covered_by, event->now_ms, effects);
         break;
     case WRITE_REWRITE_REFUSED:
         assert(awaited_rewrite);
         on_refused(write, write->covered_by, event->now_ms, effects);
         break;
-    case WRITE_TICK: on_tick(write, event, effects); break;
+    case WRITE_TICK: replace_slow(write, event->now_ms, effects); break;
     }
     conclude(write, event->now_ms, effects);
     assert(!effects->answers || !was_answered); /* the client hears once */

@@ -3,7 +3,9 @@
  * The coordinator has applied the write to its own cell already.  The result goes to the first N
  * reachable nodes of the route; a fallback among them keeps it with a hint for the owner it stands
  * in for.  A node that refuses, is lost, or takes longer than its hedge_ms is replaced by the next
- * one of the route (a late answer still counts).
+ * one of the route (a late answer still counts, but an owner and its stand-in are one copy of the
+ * N, since the stand-in drops its own when the hint is delivered; it may stand in for another
+ * then).
  *
  *            start           W stored              N stored, or nobody left to ask
  *   (caller) -----> WAITING ----------> ANSWERED ---------------------------------> DONE
@@ -79,7 +81,7 @@ struct quorum_write {
     struct dot dot;
     uint32_t round;
     uint8_t needed;     /* W */
-    uint8_t stored;     /* nodes in state STORED */
+    uint8_t stored;     /* copies: nodes in state STORED, an owner and its stand-in as one */
     uint8_t refused;    /* refusals heard, for the trace and the caller's counters */
     uint8_t covered_by; /* while awaits_rewrite: index of the node that asked for it */
     bool is_answered, is_done, awaits_rewrite;

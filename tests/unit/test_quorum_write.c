@@ -213,6 +213,38 @@ static void a_slow_node_is_replaced_after_the_answer_too(void **state)
     assert_false(effects.answers);
 }
 
+static void an_owner_and_its_stand_in_are_one_copy(void **state)
+{
+    (void)state;
+    make_route(3, 5, 1);
+    start(3);
+    tick(21);
+    assert_sent(0, 4, 2);
+    reply(4, STORE_STORED);
+    reply(2, STORE_STORED); /* late: the hint for it is delivered soon, and 4 drops its copy */
+    assert_false(effects.answers);
+    reply(3, STORE_STORED);
+    assert_answer(ANSWER_DONE, 3, 3);
+}
+
+static void a_stand_in_that_was_not_needed_stands_in_for_another(void **state)
+{
+    (void)state;
+    make_route(3, 4, 1);
+    start(3);
+    tick(21);
+    assert_sent(0, 4, 2);
+    reply(4, STORE_STORED);
+    reply(3, STORE_REFUSED_CLOCK); /* nobody is left */
+    assert_int_equal(effects.send_count, 0);
+    reply(2, STORE_STORED);
+    assert_false(effects.answers);
+    assert_sent(0, 4, 3);
+    reply(4, STORE_STORED);
+    assert_answer(ANSWER_DONE, 3, 3);
+    assert_true(effects.is_done);
+}
+
 static void without_anyone_to_stand_in_it_waits_until_the_deadline(void **state)
 {
     (void)state;
@@ -402,6 +434,8 @@ int main(void)
         cmocka_unit_test(a_coordinator_that_comes_to_stand_in_keeps_a_hint),
         cmocka_unit_test(a_slow_node_is_replaced_and_its_late_answer_counts),
         cmocka_unit_test(a_slow_node_is_replaced_after_the_answer_too),
+        cmocka_unit_test(an_owner_and_its_stand_in_are_one_copy),
+        cmocka_unit_test(a_stand_in_that_was_not_needed_stands_in_for_another),
         cmocka_unit_test(without_anyone_to_stand_in_it_waits_until_the_deadline),
         cmocka_unit_test(a_node_that_is_lost_is_not_waited_for),
         cmocka_unit_test(a_candidate_that_was_lost_before_is_not_asked),
