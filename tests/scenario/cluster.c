@@ -212,6 +212,26 @@ static bool pause_node(struct story *story, struct node *node)
     return true;
 }
 
+/* leave n3 at n1, remove n3 at n1, weight n3 2 at n1: what an operator does at a node. */
+static bool operate(struct story *story)
+{
+    unsigned node = story_node(story, story->words[1]);
+    unsigned at = story_node(story, story->words[story->word_count - 1]);
+    enum membership_answer answer = MEMBERSHIP_BAD;
+
+    if (node >= story->sim->node_count || at >= story->sim->node_count)
+        return complain("no such node", story->words[1]);
+    struct node *asked = story->sim->nodes[at];
+    node_id id = story->sim->nodes[node]->id;
+    if (strcmp(story->words[0], "leave") == 0)
+        answer = members_leave(asked, id);
+    else if (strcmp(story->words[0], "remove") == 0)
+        answer = members_remove(asked, id);
+    else
+        answer = members_set_weight(asked, id, (uint32_t)strtoul(story->words[2], NULL, 10));
+    return answer == MEMBERSHIP_DONE || complain("that is refused", story->words[1]);
+}
+
 /* --- memory --- */
 
 static bool lose_memory(struct story *story, struct node *node, bool is_whole)
@@ -298,6 +318,8 @@ bool story_cluster_line(struct story *story, bool *is_known)
         return slow(story);
     if (strcmp(word, "heal") == 0)
         return heal(story);
+    if (strcmp(word, "leave") == 0 || strcmp(word, "remove") == 0 || strcmp(word, "weight") == 0)
+        return operate(story);
     unsigned index = story_node(story, story->words[1]);
     *is_known = index < story->sim->node_count;
     return !*is_known || node_line(story, story->sim->nodes[index], is_known);

@@ -29,6 +29,8 @@
  *   clock n1 -30s                 its clock is set so far ahead of the truth (or behind)
  *   evict n1 cart                 the values that it holds become stubs
  *   drop n1 cart                  it forgets the cell, context and all
+ *   leave n3 at n1                an operator asks n1 to let n3 leave; also: remove (it is dead),
+ *                                 weight n3 2 at n1
  *   hints 1                       nodes keep so many hints at most
  *   starve n1 / feed n1           it finds no memory for anything
  *
