@@ -31,11 +31,14 @@ expect 1 ./broken_nolive --workload context --faults memory,crash
 expect 1 ./broken_nocut
 expect 1 ./broken_ack_early
 expect 1 ./sim --break reuse-dots --faults crash,clock
+expect 1 ./broken_no_ceiling --faults crash,clock
 expect 2 ./broken_comeback
 expect 2 ./broken_keepcontext
 expect 2 ./sim --break reap-early --workload blind,delete --faults cut,one-way
 expect 3 ./sim --break keep-copies --faults cut
 expect 4 ./sim --break forget-hints --faults cut,pause --workload blind
+expect 5 ./broken_lower_epoch --faults members,cut
+expect 5 ./broken_loser --faults members
 expect 6 ./sim --break no-limit --workload context
 expect 7 ./sim --break answer-twice
 expect 7 ./sim --break keep-quiet
