@@ -82,6 +82,23 @@ static void put_key(struct outbox *outbox, const struct request *request, unsign
     outbox->used += size;
 }
 
+/* A command with the first key in it. */
+static void put_command(struct outbox *outbox, const char *before, const struct request *request,
+                        const char *after)
+{
+    put_text(outbox, before);
+    put_key(outbox, request, 0);
+    put_text(outbox, after);
+}
+
+/* The end of the line, and the value behind it. */
+static void put_value(struct outbox *outbox, const struct request *request)
+{
+    put_text(outbox, "\r\n");
+    put_bytes(outbox, request->value.bytes, request->value.size);
+    put_text(outbox, "\r\n");
+}
+
 static void text_get(struct outbox *outbox, const struct request *request)
 {
     put_text(outbox, "get");
@@ -94,29 +111,21 @@ static void text_get(struct outbox *outbox, const struct request *request)
 
 static void text_set(struct outbox *outbox, const struct request *request)
 {
-    put_text(outbox, "set ");
-    put_key(outbox, request, 0);
-    put_text(outbox, " 0 ");
+    put_command(outbox, "set ", request, " 0 ");
     put_number(outbox, request->lifetime);
     put_text(outbox, " ");
     put_number(outbox, request->value.size);
-    put_text(outbox, "\r\n");
-    put_bytes(outbox, request->value.bytes, request->value.size);
-    put_text(outbox, "\r\n");
+    put_value(outbox, request);
 }
 
 static void text_delete(struct outbox *outbox, const struct request *request)
 {
-    put_text(outbox, "delete ");
-    put_key(outbox, request, 0);
-    put_text(outbox, "\r\n");
+    put_command(outbox, "delete ", request, "\r\n");
 }
 
 static void text_incr(struct outbox *outbox, const struct request *request)
 {
-    put_text(outbox, "incr ");
-    put_key(outbox, request, 0);
-    put_text(outbox, " 1\r\n");
+    put_command(outbox, "incr ", request, " 1\r\n");
 }
 
 /* Several keys are quiet gets, which only hits answer, and a no-op that ends them. */
@@ -134,31 +143,23 @@ static void meta_get(struct outbox *outbox, const struct request *request)
 
 static void meta_set(struct outbox *outbox, const struct request *request)
 {
-    put_text(outbox, "ms ");
-    put_key(outbox, request, 0);
-    put_text(outbox, " ");
+    put_command(outbox, "ms ", request, " ");
     put_number(outbox, request->value.size);
     if (request->lifetime != 0) {
         put_text(outbox, " T");
         put_number(outbox, request->lifetime);
     }
-    put_text(outbox, "\r\n");
-    put_bytes(outbox, request->value.bytes, request->value.size);
-    put_text(outbox, "\r\n");
+    put_value(outbox, request);
 }
 
 static void meta_delete(struct outbox *outbox, const struct request *request)
 {
-    put_text(outbox, "md ");
-    put_key(outbox, request, 0);
-    put_text(outbox, "\r\n");
+    put_command(outbox, "md ", request, "\r\n");
 }
 
 static void meta_incr(struct outbox *outbox, const struct request *request)
 {
-    put_text(outbox, "ma ");
-    put_key(outbox, request, 0);
-    put_text(outbox, "\r\n");
+    put_command(outbox, "ma ", request, "\r\n");
 }
 
 static void put_big_endian(struct outbox *outbox, uint64_t number, unsigned bytes)

@@ -7,26 +7,45 @@
 
 #define PAGE_BYTES (1u << 20)
 
-void stats_items(const struct stats_writer *writer)
+/* The segments of memcached's LRU: our small queue is the hot one, the main one the cold one. */
+static void list_segments(const struct stats_writer *writer, const struct store_stats *store)
 {
-    bool has_maintainer = atomic_load(&settings.accepted.lru_maintainer);
-    struct store_stats store;
+    stats_u64(writer, "items:1:number_hot", store->small_items);
+    stats_u64(writer, "items:1:number_warm", 0);
+    stats_u64(writer, "items:1:number_cold", store->main_items);
+    if (atomic_load(&settings.accepted.temporary_ttl) >= 0)
+        stats_u64(writer, "items:1:number_temp", 0);
+    stats_u64(writer, "items:1:age_hot", 0);
+    stats_u64(writer, "items:1:age_warm", 0);
+}
+
+/* What moves between them, and where it is found. */
+static void list_moves(const struct stats_writer *writer, const struct store_stats *store)
+{
     struct stats_sums sums;
 
-    store_stats(writer->execution->store, &store);
     stats_sum(&sums);
+    stats_u64(writer, "items:1:moves_to_cold", 0);
+    stats_u64(writer, "items:1:moves_to_warm", store->promoted);
+    stats_u64(writer, "items:1:moves_within_lru", 0);
+    stats_u64(writer, "items:1:direct_reclaims", store->evictions);
+    stats_u64(writer, "items:1:hits_to_hot", 0);
+    stats_u64(writer, "items:1:hits_to_warm", 0);
+    stats_u64(writer, "items:1:hits_to_cold", sums.get_hits);
+    stats_u64(writer, "items:1:hits_to_temp", 0);
+}
+
+void stats_items(const struct stats_writer *writer)
+{
+    const bool has_maintainer = atomic_load(&settings.accepted.lru_maintainer);
+    struct store_stats store;
+
+    store_stats(writer->execution->store, &store);
     if (store.items == 0)
         return;
     stats_u64(writer, "items:1:number", store.items);
-    if (has_maintainer) {
-        stats_u64(writer, "items:1:number_hot", store.small_items);
-        stats_u64(writer, "items:1:number_warm", 0);
-        stats_u64(writer, "items:1:number_cold", store.main_items);
-        if (atomic_load(&settings.accepted.temporary_ttl) >= 0)
-            stats_u64(writer, "items:1:number_temp", 0);
-        stats_u64(writer, "items:1:age_hot", 0);
-        stats_u64(writer, "items:1:age_warm", 0);
-    }
+    if (has_maintainer)
+        list_segments(writer, &store);
     stats_u64(writer, "items:1:age", store.oldest_age_s);
     stats_u64(writer, "items:1:mem_requested", store.bytes_requested);
     stats_u64(writer, "items:1:evicted", store.evictions);
@@ -42,16 +61,8 @@ void stats_items(const struct stats_writer *writer)
     stats_u64(writer, "items:1:crawler_reclaimed", store.swept);
     stats_u64(writer, "items:1:crawler_items_checked", store.swept_checked);
     stats_u64(writer, "items:1:lrutail_reflocked", 0);
-    if (!has_maintainer)
-        return;
-    stats_u64(writer, "items:1:moves_to_cold", 0);
-    stats_u64(writer, "items:1:moves_to_warm", store.promoted);
-    stats_u64(writer, "items:1:moves_within_lru", 0);
-    stats_u64(writer, "items:1:direct_reclaims", store.evictions);
-    stats_u64(writer, "items:1:hits_to_hot", 0);
-    stats_u64(writer, "items:1:hits_to_warm", 0);
-    stats_u64(writer, "items:1:hits_to_cold", sums.get_hits);
-    stats_u64(writer, "items:1:hits_to_temp", 0);
+    if (has_maintainer)
+        list_moves(writer, &store);
 }
 
 static void list_class(const struct stats_writer *writer, const struct store_stats *store)
