@@ -58,11 +58,11 @@ static bool move_slot(struct store *store, struct memory_drain *drain, struct it
     stripe = store_lock(store, hash);
     if (index_find_handle(&stripe->index, hash, memory_handle_of(memory, item), &place) &&
         is_movable(item)) {
-        copy = memory_alloc(memory, item_bytes(item));
+        copy = memory_alloc(memory, stored_bytes(store, item));
         has_room = copy != NULL;
     }
     if (copy != NULL) {
-        memcpy(copy, item, item_bytes(item));
+        memcpy(copy, item, stored_bytes(store, item));
         index_replace(&stripe->index, place, copy);
         memory_drain_release(memory, drain, item);
     }

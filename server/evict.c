@@ -59,14 +59,16 @@ bool earns_its_place(const struct stripe *stripe, const struct item *item, unsig
 
     if (uses == 0 || uses >= FREQUENCY_MAX)
         return uses > 0;
-    return memory_round(stripe->store->memory, item_bytes(item)) * items <=
+    return memory_round(stripe->store->memory, stored_bytes(stripe->store, item)) * items <=
            SIZE_PER_USE * uses * all;
 }
 
 bool queue_item(struct stripe *stripe, uint64_t hash, struct item *item)
 {
-    item->tidied = !stripe->tidy_round[item->in_main];
-    return queue_push(&stripe->queues[item->in_main], index_bits(&stripe->index, hash));
+    const unsigned queue = item_queue(item);
+
+    item->tidied = !stripe->tidy_round[queue];
+    return queue_push(&stripe->queues[queue], index_bits(&stripe->index, hash));
 }
 
 /* Whether the entry is the first of this round that leads to its item. */
@@ -78,7 +80,7 @@ static bool is_first_of_item(void *context, uint32_t entry)
     struct index_place place;
     uint64_t hash;
     struct item *item =
-        index_find_queued(&stripe->index, entry, tidying->queue == QUEUE_MAIN, &hash, &place);
+        index_find_queued(&stripe->index, entry, tidying->queue, &hash, &place);
 
     if (item == NULL || item->tidied == round)
         return false;
@@ -137,8 +139,13 @@ static void count_eviction(struct stripe *stripe, const struct item *item)
 
 static uint64_t evict(struct stripe *stripe, struct index_place place, struct item *item)
 {
+    uint64_t freed;
+
     count_eviction(stripe, item);
-    return stripe_drop(stripe, place, item, LEAVE_EVICTED);
+    freed = stripe_drop(stripe, place, item, LEAVE_EVICTED);
+    if (stripe->store->cells != NULL)
+        cells_trim(stripe);
+    return freed;
 }
 
 /* Moves the item to the end of a queue; when that has no memory for its entry, the item goes. */
@@ -157,7 +164,7 @@ static uint64_t step_small(struct stripe *stripe, uint32_t entry)
 {
     struct index_place place;
     uint64_t hash;
-    struct item *item = index_find_queued(&stripe->index, entry, false, &hash, &place);
+    struct item *item = index_find_queued(&stripe->index, entry, QUEUE_SMALL, &hash, &place);
 
     if (item == NULL)
         return 0;
@@ -173,7 +180,7 @@ static uint64_t step_main(struct stripe *stripe, uint32_t entry)
 {
     struct index_place place;
     uint64_t hash;
-    struct item *item = index_find_queued(&stripe->index, entry, true, &hash, &place);
+    struct item *item = index_find_queued(&stripe->index, entry, QUEUE_MAIN, &hash, &place);
 
     if (item == NULL)
         return 0;
@@ -195,13 +202,36 @@ static unsigned queue_to_evict_from(const struct stripe *stripe)
                                                                                 : QUEUE_MAIN;
 }
 
-/* Evicts one item.  Returns its bytes, or 0 if there is none. */
+uint64_t drop_oldest_hidden(struct stripe *stripe, unsigned queue)
+{
+    struct index_place place;
+    struct item *item;
+    uint64_t hash;
+    uint32_t entry;
+
+    assert(queue >= QUEUE_STUBS);
+    while (queue_pop(&stripe->queues[queue], &entry)) {
+        item = index_find_queued(&stripe->index, entry, queue, &hash, &place);
+        if (item != NULL)
+            return stripe_drop(stripe, place, item, LEAVE_DELETED);
+    }
+    return 0;
+}
+
+static bool has_seen_items(const struct stripe *stripe)
+{
+    return stripe->queue_items[QUEUE_SMALL] + stripe->queue_items[QUEUE_MAIN] > 0;
+}
+
+/* Evicts one item; stubs and tombstones where there is nothing else.  Returns its bytes, or 0 if
+ * there is none. */
 static uint64_t evict_one(struct stripe *stripe)
 {
-    while (stripe->index.item_count > 0) {
+    uint64_t freed = 0;
+
+    while (has_seen_items(stripe)) {
         const unsigned queue = queue_to_evict_from(stripe);
         uint32_t entry;
-        uint64_t freed;
         const bool is_there = queue_pop(&stripe->queues[queue], &entry);
 
         assert(is_there); /* 1 */
@@ -210,7 +240,11 @@ static uint64_t evict_one(struct stripe *stripe)
         if (freed > 0)
             return freed;
     }
-    return 0;
+    if (stripe->index.item_count > 0)
+        freed = drop_oldest_hidden(stripe, QUEUE_STUBS);
+    if (freed == 0 && stripe->index.item_count > 0)
+        freed = drop_oldest_hidden(stripe, QUEUE_TOMBSTONES);
+    return freed;
 }
 
 uint64_t stripe_make_room(struct stripe *stripe, uint64_t wanted, unsigned spared, bool evicts,
@@ -300,6 +334,8 @@ static void look_for_older(struct stripe *stripe, struct candidate *oldest)
 
         for (unsigned i = 0; i < count; i++) {
             const struct candidate candidate = candidate_of(stripe, items[i]);
+            if (item_is_hidden(items[i]))
+                continue;
             if (oldest->stripe == NULL || is_older(&candidate, oldest))
                 *oldest = candidate;
         }

@@ -164,7 +164,7 @@ struct item *index_find(const struct index *index, uint64_t hash, struct slice k
     return NULL;
 }
 
-struct item *index_find_queued(const struct index *index, uint32_t bits, bool in_main,
+struct item *index_find_queued(const struct index *index, uint32_t bits, unsigned queue,
                                uint64_t *hash, struct index_place *place)
 {
     const uint8_t tag = tag_of(bits);
@@ -175,13 +175,28 @@ struct item *index_find_queued(const struct index *index, uint32_t bits, bool in
         for (unsigned match = bucket_match(bucket, tag); match != 0; match &= match - 1) {
             const unsigned slot = (unsigned)__builtin_ctz(match);
             struct item *item = item_in(index, bucket, slot);
-            if (item->in_main != in_main)
+            if (item_queue(item) != queue)
                 continue;
             *hash = key_hash(item_key(item));
             if (index_bits(index, *hash) == bits) {
                 *place = (struct index_place){bucket, before, slot};
                 return item;
             }
+        }
+    return NULL;
+}
+
+struct item *index_find_hash(const struct index *index, uint64_t hash, unsigned skipped)
+{
+    const uint32_t bits = index_bits(index, hash);
+    const uint8_t tag = tag_of(bits);
+
+    for (struct bucket *bucket = bucket_of(index, bits); bucket != NULL;
+         bucket = overflow_of(index, bucket))
+        for (unsigned match = bucket_match(bucket, tag); match != 0; match &= match - 1) {
+            struct item *item = item_in(index, bucket, (unsigned)__builtin_ctz(match));
+            if (key_hash(item_key(item)) == hash && skipped-- == 0)
+                return item;
         }
     return NULL;
 }

@@ -77,10 +77,13 @@ bool index_init(struct index *, struct index_space *, unsigned stripe, uint32_t 
 struct item *index_find(const struct index *, uint64_t hash, struct slice key,
                         struct index_place *);
 
-/* The item whose hash has those bits and that lies in the queue `in_main`; its whole hash and its
- * place are filled in.  NULL when there is none (any more). */
-struct item *index_find_queued(const struct index *, uint32_t bits, bool in_main, uint64_t *hash,
+/* The item whose hash has those bits and that lies in that queue, see item_queue(); its whole hash
+ * and its place are filled in.  NULL when there is none (any more). */
+struct item *index_find_queued(const struct index *, uint32_t bits, unsigned queue, uint64_t *hash,
                                struct index_place *);
+
+/* Number `skipped` of the items that have that hash, or NULL. */
+struct item *index_find_hash(const struct index *, uint64_t hash, unsigned skipped);
 
 /* Where that very item is; false when it is not in the index. */
 bool index_find_handle(const struct index *, uint64_t hash, memory_handle, struct index_place *);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 static_assert(sizeof(struct item) == 16, "a short item has to fit a cache line");
+static_assert(sizeof(struct item_replica) == 8, "what an item may grow by on a cluster's node");
 
 /* What an ITEM_LONG has among its optional fields. */
 struct item_long {
@@ -29,7 +30,7 @@ static uint8_t bits_of_spec(const struct item_spec *spec)
 
     if (spec->expiry_ms != 0)
         bits |= ITEM_EXPIRES;
-    if (spec->client_flags != 0)
+    if (spec->client_flags != 0 || spec->is_hidden)
         bits |= ITEM_FLAGS;
     if (spec->value_bytes >= ITEM_LONG_VALUE_BYTES)
         bits |= ITEM_LONG;
@@ -37,7 +38,7 @@ static uint8_t bits_of_spec(const struct item_spec *spec)
         bits |= ITEM_EXPLICIT_CAS;
     if (spec->key_is_binary)
         bits |= ITEM_KEY_BINARY;
-    if (spec->is_cell)
+    if (spec->is_cell || spec->is_hidden)
         bits |= ITEM_CELL;
     return (uint8_t)bits;
 }

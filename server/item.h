@@ -12,6 +12,11 @@
  * and a reference count), and in place of a plain value an encoded cell with several siblings or
  * an unusual context (ring/cell.h).
  *
+ * On a node of a cluster each item has 8 bytes more, behind the value: struct item_replica.  The
+ * functions here know nothing of them but item_replica() and item_set_replica(); the store adds
+ * them to the size.  A tombstone or a stub is an item there too, which plain look-ups do not see:
+ * its `bits` say so, see item_is_hidden().
+ *
  * Threads: an item that the store holds is read and changed only under its stripe's lock.  An
  * item with a reference (item_ref(), only items with `ITEM_LONG`) may have its *value* read
  * without the lock until item_unref(): its value never changes once stored. */
@@ -36,6 +41,9 @@ enum item_bit {
     ITEM_STALE = 1 << 5,
     ITEM_WON = 1 << 6,          /* somebody was told to refill it */
     ITEM_CELL = 1 << 7,         /* the value is an encoded cell */
+    /* An item with ITEM_CELL has no client flags of its own (its siblings have); both together say
+     * that it holds no value at all, only what is known of the key. */
+    ITEM_HIDDEN = ITEM_CELL | ITEM_FLAGS
 };
 
 struct item {
@@ -43,12 +51,21 @@ struct item {
     uint32_t accessed_s : 27;   /* seconds since the server's start, see server/clock.h */
     uint32_t tidied : 1;        /* in which round its queue entry was last seen, see evict.c */
     uint32_t frequency : 2;     /* S3-FIFO: uses since it was queued, up to 3 */
-    uint32_t in_main : 1;       /* S3-FIFO: which queue holds it */
+    uint32_t in_main : 1;       /* S3-FIFO: which queue holds it, see item_queue() */
     uint32_t was_fetched : 1;
     uint16_t value_bytes_short; /* unless ITEM_LONG */
     uint8_t key_bytes;
     uint8_t bits;               /* enum item_bit */
     unsigned char data[];       /* optional fields, key, value */
+};
+
+/* What an item of a cluster's node has besides, see server/cell_store.h. */
+struct item_replica {
+    uint16_t node;  /* the handle of who wrote it (server/node_table.h), unless a cell is encoded */
+    uint8_t kinds;  /* of its siblings (enum sibling_kind), or-ed */
+    uint8_t copies; /* how many nodes are to have the key: its Merkle forest; 0: it is in none */
+    uint8_t is_live; /* as in struct cell */
+    uint8_t unused[3];
 };
 
 /* What an item is made of. */
@@ -61,6 +78,7 @@ struct item_spec {
     bool has_explicit_cas;
     bool key_is_binary;
     bool is_cell;
+    bool is_hidden; /* then it has no flags */
 };
 
 /* Bytes that an item of this spec takes before the allocator rounds them up. */
@@ -127,6 +145,35 @@ static inline struct slice item_value_slice(const struct item *item)
 {
     return (struct slice){item->data + item_optional_bytes(item->bits) + item->key_bytes,
                           (size_t)item_value_bytes(item)};
+}
+
+static inline bool item_is_hidden(const struct item *item)
+{
+    return (item->bits & ITEM_HIDDEN) == ITEM_HIDDEN;
+}
+
+/* The two queues of S3-FIFO, and on a node of a cluster those of hidden items, the oldest first. */
+enum { QUEUE_SMALL, QUEUE_MAIN, QUEUE_STUBS, QUEUE_TOMBSTONES, QUEUE_COUNT };
+
+/* Which of them has the item. */
+static inline unsigned item_queue(const struct item *item)
+{
+    return item->in_main + (item_is_hidden(item) ? (unsigned)QUEUE_STUBS : (unsigned)QUEUE_SMALL);
+}
+
+/* Only of items of a cluster's node.  Lock held, or the item private to the caller. */
+static inline struct item_replica item_replica(const struct item *item)
+{
+    const struct slice value = item_value_slice(item);
+    struct item_replica replica;
+
+    memcpy(&replica, value.bytes + value.size, sizeof replica);
+    return replica;
+}
+
+static inline void item_set_replica(struct item *item, struct item_replica replica)
+{
+    memcpy(item_value(item) + item_value_bytes(item), &replica, sizeof replica);
 }
 
 #endif

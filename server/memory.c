@@ -196,10 +196,10 @@ static void count_free(struct memory *memory, struct memory_class *class, int64_
                                   memory_order_relaxed);
 }
 
-static uint32_t slab_new(struct memory *memory, struct memory_class *class)
+static uint32_t slab_new(struct memory *memory, struct memory_class *class, bool is_forced)
 {
     const uint32_t page =
-        pages_alloc(&memory->pages, class->slab_pages, class->use != MEMORY_ITEM);
+        pages_alloc(&memory->pages, class->slab_pages, is_forced);
     struct slab *slab;
 
     if (page == PAGE_NONE)
@@ -241,7 +241,7 @@ static unsigned class_take(struct memory *memory, struct memory_class *class,
     for (unsigned bin = SLAB_BINS; bin-- > 0 && page == PAGE_NONE;)
         page = class->partial[bin];
     if (page == PAGE_NONE)
-        page = slab_new(memory, class);
+        page = slab_new(memory, class, class->use != MEMORY_ITEM);
     if (page == PAGE_NONE)
         return 0;
     slab = slab_at(memory, page);
@@ -384,6 +384,21 @@ void *memory_alloc(struct memory *memory, uint64_t bytes)
     pointer = pages_address(&memory->pages, page);
     ASAN_UNPOISON_MEMORY_REGION(pointer, bytes);
     return pointer;
+}
+
+void *memory_alloc_over(struct memory *memory, uint64_t bytes)
+{
+    void *pointer = memory_alloc(memory, bytes);
+    struct memory_class *class;
+    bool has_slab;
+
+    if (pointer != NULL || bytes > MEMORY_SLOT_BYTES_MAX || memory_is_over(memory))
+        return pointer;
+    class = &memory->classes[class_of_bytes(memory, bytes)];
+    pthread_mutex_lock(&class->lock);
+    has_slab = slab_new(memory, class, true) != PAGE_NONE;
+    pthread_mutex_unlock(&class->lock);
+    return has_slab ? memory_alloc(memory, bytes) : NULL;
 }
 
 void *memory_alloc_forced(struct memory *memory, enum memory_use use)

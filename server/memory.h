@@ -74,6 +74,10 @@ void memory_thread_deinit(struct memory *);
 
 /* Memory for an item of that size, or NULL when the limit has no room for it. */
 void *memory_alloc(struct memory *, uint64_t bytes);
+/* The same for what is made while others are evicted: where no slot of its size is left it may exceed
+ * the limit by one slab, unless that is exceeded already.  NULL when there is no memory, or it is
+ * larger than a slot. */
+void *memory_alloc_over(struct memory *, uint64_t bytes);
 /* For bookkeeping: may exceed the limit a little.  NULL when there is no memory at all. */
 void *memory_alloc_forced(struct memory *, enum memory_use);
 /* `bytes` as at the allocation. */

@@ -1,5 +1,6 @@
 #include "server/store.h"
 #include "ring/key_hash.h"
+#include "server/cell_store.h"
 #include "server/clock.h"
 #include "server/stripe.h"
 #include <assert.h>
@@ -28,6 +29,8 @@ static unsigned stripe_count_for(const struct store_options *options)
 
     while (count < STRIPES_MAX && count < options->threads * STRIPES_PER_THREAD)
         count *= 2;
+    while (options->cells != NULL && count > 1u << options->cells->partition_bits)
+        count /= 2;
     while (count > STRIPES_MIN && options->limit_bytes / count < options->item_bytes_max)
         count /= 2;
     return count;
@@ -92,11 +95,15 @@ struct store *store_new(const struct store_options *options)
     if (store->stripes == NULL)
         goto fail_spaces;
     memset(store->stripes, 0, store->stripe_count * sizeof *store->stripes);
+    if (options->cells != NULL && !cell_store_init(store, options->cells))
+        goto fail_stripes;
     for (unsigned i = 0; i < store->stripe_count; i++)
         if (!stripe_init(store, i))
-            goto fail_stripes;
+            goto fail_cells;
     return store;
 
+fail_cells:
+    cell_store_deinit(store);
 fail_stripes:
     free(store->stripes);
 fail_spaces:
@@ -117,6 +124,7 @@ void store_free(struct store *store)
 {
     if (store == NULL)
         return;
+    cell_store_deinit(store);
     free(store->stripes);
     ghost_space_deinit(&store->ghost_space);
     index_space_deinit(&store->index_space);
@@ -176,7 +184,7 @@ static bool is_expired(const struct item *item, uint64_t now_ms)
     if (!(item->bits & ITEM_EXPIRES))
         return false;
     expiry_ms = item_expiry_ms(item);
-    return expiry_ms != 0 && now_ms >= expiry_ms;
+    return expiry_ms != 0 && now_ms >= expiry_ms && !item_is_hidden(item);
 }
 
 bool stripe_is_dead(const struct stripe *stripe, const struct item *item, uint64_t now_ms)
@@ -186,36 +194,42 @@ bool stripe_is_dead(const struct stripe *stripe, const struct item *item, uint64
 
 void stripe_count(struct stripe *stripe, const struct item *item, int sign)
 {
-    const uint64_t requested = item_bytes(item);
+    const uint64_t requested = stored_bytes(stripe->store, item);
     const uint64_t bytes = memory_round(stripe->store->memory, requested) * (uint64_t)sign;
+    const unsigned queue = item_queue(item);
 
-    stripe->queue_items[item->in_main] += (uint64_t)sign;
-    stripe->queue_bytes[item->in_main] += bytes;
+    stripe->queue_items[queue] += (uint64_t)sign;
+    stripe->queue_bytes[queue] += bytes;
     stripe->bytes_requested += requested * (uint64_t)sign;
     atomic_store_explicit(&stripe->bytes,
                           atomic_load_explicit(&stripe->bytes, memory_order_relaxed) + bytes,
                           memory_order_relaxed);
-    assert((int64_t)stripe->queue_items[item->in_main] >= 0);
-    assert((int64_t)stripe->queue_bytes[item->in_main] >= 0);
+    assert((int64_t)stripe->queue_items[queue] >= 0);
+    assert((int64_t)stripe->queue_bytes[queue] >= 0);
 }
 
 /* The item is in no index any more. */
 static void release(struct store *store, struct item *item)
 {
     if (!(item->bits & ITEM_LONG) || item_unrefer(item))
-        memory_release(store->memory, item, item_bytes(item));
+        memory_release(store->memory, item, stored_bytes(store, item));
 }
 
 uint64_t stripe_drop(struct stripe *stripe, struct index_place place, struct item *item,
                      enum leave_reason reason)
 {
     struct store *store = stripe->store;
-    const uint64_t bytes = memory_round(store->memory, item_bytes(item));
+    const uint64_t bytes = memory_round(store->memory, stored_bytes(store, item));
 
     if (reason != LEAVE_DELETED && store->options.on_eviction != NULL)
         store->options.on_eviction(store->options.context, item, reason == LEAVE_DEAD);
     if (reason == LEAVE_DEAD && !item->was_fetched)
         stripe->counters.expired_unfetched++;
+    if (store->cells != NULL) {
+        if (reason != LEAVE_DELETED && cells_keep_stub(stripe, place, item))
+            return bytes;
+        cells_changed(store, key_hash(item_key(item)), item, NULL);
+    }
     stripe_count(stripe, item, -1);
     index_remove(&stripe->index, place);
     release(store, item);
@@ -232,6 +246,8 @@ static void drop_found_dead(struct stripe *stripe, struct index_place place, str
         stripe->counters.get_flushed++;
     stripe_drop(stripe, place, item, LEAVE_DEAD);
     queue_entry_went_stale(stripe);
+    if (stripe->store->cells != NULL)
+        cells_trim(stripe);
 }
 
 struct item *stripe_find(struct stripe *stripe, uint64_t hash, struct slice key, uint64_t now_ms)
@@ -239,8 +255,10 @@ struct item *stripe_find(struct stripe *stripe, uint64_t hash, struct slice key,
     struct index_place place;
     struct item *item = index_find(&stripe->index, hash, key, &place);
 
-    if (item == NULL || !stripe_is_dead(stripe, item, now_ms))
-        return item;
+    if (item == NULL)
+        return NULL;
+    if (!stripe_is_dead(stripe, item, now_ms))
+        return item_is_hidden(item) ? NULL : item;
     drop_found_dead(stripe, place, item, now_ms);
     return NULL;
 }
@@ -251,8 +269,10 @@ struct item *stripe_find_to_store(struct stripe *stripe, uint64_t hash, struct s
     struct index_place place;
     struct item *item = index_find(&stripe->index, hash, key, &place);
 
-    if (item == NULL || !stripe_is_dead(stripe, item, now_ms))
-        return item;
+    if (item == NULL)
+        return NULL;
+    if (!stripe_is_dead(stripe, item, now_ms))
+        return item_is_hidden(item) ? NULL : item;
     drop_found_dead(stripe, place, item, now_ms);
     stripe->counters.reclaimed++;
     return NULL;
@@ -269,6 +289,44 @@ void stripe_use(struct stripe *stripe, struct item *item, uint64_t now_ms)
         item->accessed_s = now_s & ITEM_ACCESSED_MAX;
     if (!item->was_fetched)
         item->was_fetched = 1;
+}
+
+/* Finds another queue for the item than that of `old`, whose place it takes. */
+static bool queue_anew(struct stripe *stripe, uint64_t hash, const struct item *old,
+                       struct item *item)
+{
+    if (!item_is_hidden(item))
+        item->in_main = ghost_take(&stripe->ghost, hash) && earns_its_place(stripe, item, 1);
+    item->frequency = 0;
+    if (item_queue(item) == item_queue(old)) {
+        item->tidied = old->tidied;
+        return true;
+    }
+    return queue_item(stripe, hash, item);
+}
+
+/* As replace(), on a node of a cluster.  False, and `old` stays, if there is no memory. */
+static bool replace_cell(struct stripe *stripe, uint64_t hash, struct index_place place,
+                         struct item *old, struct item *item)
+{
+    const unsigned old_queue = item_queue(old);
+
+    if (item_is_hidden(old) || item_is_hidden(item)) {
+        if (!queue_anew(stripe, hash, old, item))
+            return false;
+    } else {
+        item->in_main = old->in_main;
+        item->tidied = old->tidied;
+        item->frequency = old->frequency < FREQUENCY_MAX ? old->frequency + 1 : FREQUENCY_MAX;
+    }
+    cells_changed(stripe->store, hash, old, item);
+    stripe_count(stripe, old, -1);
+    stripe_count(stripe, item, 1);
+    index_replace(&stripe->index, place, item);
+    release(stripe->store, old);
+    if (item_queue(item) != old_queue)
+        queue_entry_went_stale(stripe);
+    return true;
 }
 
 /* The item takes the place of `old`, which has the same key: also in the queue. */
@@ -294,16 +352,20 @@ uint32_t ghost_lines_for(const struct index *index)
 
 static bool insert(struct stripe *stripe, uint64_t hash, struct item *item)
 {
-    const bool is_back = ghost_take(&stripe->ghost, hash);
+    if (!item_is_hidden(item)) {
+        const bool is_back = ghost_take(&stripe->ghost, hash);
 
-    stripe->counters.ghost_hits += is_back;
-    item->in_main = is_back && earns_its_place(stripe, item, 1);
+        stripe->counters.ghost_hits += is_back;
+        item->in_main = is_back && earns_its_place(stripe, item, 1);
+    }
     item->frequency = 0;
     if (!queue_item(stripe, hash, item))
         goto fail;
     if (!index_insert(&stripe->index, hash, item))
         goto fail;
     stripe_count(stripe, item, 1);
+    if (stripe->store->cells != NULL)
+        cells_changed(stripe->store, hash, NULL, item);
     if (index_grow(&stripe->index))
         ghost_grow(&stripe->ghost, ghost_lines_for(&stripe->index));
     return true;
@@ -320,11 +382,17 @@ bool stripe_put(struct stripe *stripe, uint64_t hash, struct item *item)
 
     assert(item != old);
     assert(hlc_is_valid(item->hlc));
-    if (item->bits & ITEM_EXPIRES)
+    if ((item->bits & ITEM_EXPIRES) && !item_is_hidden(item))
         hunt_expect(stripe, item_expiry_ms(item));
     stripe->counters.items_total++;
     if (old == NULL)
         return insert(stripe, hash, item);
+    if (stripe->store->cells != NULL) {
+        if (replace_cell(stripe, hash, place, old, item))
+            return true;
+        release(stripe->store, item);
+        return false;
+    }
     replace(stripe, place, old, item);
     return true;
 }
@@ -335,7 +403,7 @@ bool stripe_overwrite(struct stripe *stripe, struct item *item, const struct ite
     const struct item before = *item;
 
     assert(value.size == spec->value_bytes);
-    if (!item_has_shape_of(item, spec))
+    if (stripe->store->cells != NULL || !item_has_shape_of(item, spec))
         return false;
     item_init(item, spec, now_ms);
     item->in_main = before.in_main;
@@ -384,13 +452,14 @@ bool item_can_expire_in_place(const struct item *item)
 void stripe_set_expiry(struct stripe *stripe, struct item *item, uint64_t expiry_ms)
 {
     assert(item_can_expire_in_place(item));
+    assert(stripe->store->cells == NULL);
     item_set_expiry_ms(item, expiry_ms);
     hunt_expect(stripe, expiry_ms);
 }
 
 struct item *item_new(struct store *store, const struct item_spec *spec, uint64_t now_ms)
 {
-    const uint64_t bytes = item_bytes_of_spec(spec);
+    const uint64_t bytes = item_bytes_of_spec(spec) + store->replica_bytes;
     struct item *item;
     uint64_t hash;
 
@@ -423,7 +492,23 @@ void item_ref(struct item *item)
 void item_unref(struct store *store, struct item *item)
 {
     if (item_unrefer(item))
-        memory_release(store->memory, item, item_bytes(item));
+        memory_release(store->memory, item, stored_bytes(store, item));
+}
+
+void store_flush_up_to(struct store *store, uint64_t time)
+{
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        struct stripe *stripe = &store->stripes[i];
+
+        lock_take(&stripe->lock);
+        if (time > stripe->clock.last)
+            hlc_clock_init(&stripe->clock, time);
+        if (time > stripe->flushed) {
+            stripe->flushed = time;
+            hunt_restart(stripe);
+        }
+        lock_release(&stripe->lock);
+    }
 }
 
 void store_flush(struct store *store, uint64_t now_ms)

@@ -36,6 +36,7 @@ struct store_options {
     unsigned threads;        /* (how many will use it at once) chooses the number of stripes */
     bool evicts;             /* false (-M): item_new() fails at the limit */
     bool tracks_sizes;       /* -o track_sizes */
+    const struct cell_store_options *cells; /* of a cluster's node (server/cell_store.h), or NULL */
     unsigned hash_power;     /* -o hashpower: the index starts with room for 2^n items; 0: small */
     /* Called for each item that is evicted or reaped, under its stripe's lock; may be NULL. */
     void (*on_eviction)(void *context, const struct item *, bool is_expired);
@@ -83,7 +84,8 @@ bool stripe_put(struct stripe *, uint64_t hash, struct item *item);
 
 /* Makes `item` what the spec says, value included, if that needs no other memory: the same optional
  * fields, the same size.  As stripe_put() of a new item under a fresh dot, but nothing is allocated,
- * indexed or queued.  Returns false, and changes nothing, if the item has another shape.  Lock held. */
+ * indexed or queued.  Returns false, and changes nothing, if the item has another shape, or on a node
+ * of a cluster.  Lock held. */
 bool stripe_overwrite(struct stripe *, struct item *item, const struct item_spec *,
                       struct slice value, uint64_t now_ms);
 
@@ -95,7 +97,8 @@ uint64_t stripe_clock_next(struct stripe *, uint64_t now_ms);
 
 /* Whether the item can take an expiry in place; if not, it has to be stored anew. Lock held. */
 bool item_can_expire_in_place(const struct item *);
-/* Changes the expiry (0: never) of an item for which item_can_expire_in_place().  Lock held. */
+/* Changes the expiry (0: never) of an item for which item_can_expire_in_place().  Not on a node of a
+ * cluster, where this is a new state of the cell.  Lock held. */
 void stripe_set_expiry(struct stripe *, struct item *, uint64_t expiry_ms);
 
 /* A new item, private to the caller until stripe_put() or item_discard(); its hlc is 0.  Evicts
@@ -110,6 +113,8 @@ void item_unref(struct store *, struct item *);
 
 /* Everything written until now is gone (flush_all): every dot up to the clock of each stripe. */
 void store_flush(struct store *, uint64_t now_ms);
+/* The same of a cluster: every dot up to `time`, and new ones come after it. */
+void store_flush_up_to(struct store *, uint64_t time);
 
 /* Changes -m while running.  Shrinking evicts in the background sweep. */
 void store_set_limit(struct store *, uint64_t limit_bytes);

@@ -37,14 +37,14 @@ static uint64_t oldest_age_s(const struct stripe *stripe, unsigned queue, uint64
 
     if (!queue_peek(&stripe->queues[queue], 0, &entry))
         return 0;
-    item = index_find_queued(&stripe->index, entry, queue == QUEUE_MAIN, &hash, &place);
+    item = index_find_queued(&stripe->index, entry, queue, &hash, &place);
     return item == NULL || item->accessed_s > now_s ? 0 : now_s - item->accessed_s;
 }
 
 static void add_stripe(struct store_stats *stats, const struct stripe *stripe, uint64_t now_ms)
 {
     add_counters(stats, &stripe->counters);
-    stats->items += stripe->index.item_count;
+    stats->items += stripe->queue_items[QUEUE_SMALL] + stripe->queue_items[QUEUE_MAIN];
     stats->bytes += atomic_load_explicit(&stripe->bytes, memory_order_relaxed);
     stats->bytes_requested += stripe->bytes_requested;
     stats->index_buckets += index_bucket_count(&stripe->index);
@@ -52,7 +52,7 @@ static void add_stripe(struct store_stats *stats, const struct stripe *stripe, u
         (index_bucket_count(&stripe->index) + (uint64_t)stripe->index.overflow_count) * 64;
     stats->small_items += stripe->queue_items[QUEUE_SMALL];
     stats->main_items += stripe->queue_items[QUEUE_MAIN];
-    for (unsigned queue = 0; queue < QUEUE_COUNT; queue++) {
+    for (unsigned queue = QUEUE_SMALL; queue <= QUEUE_MAIN; queue++) {
         const uint64_t age_s = oldest_age_s(stripe, queue, now_ms);
         if (age_s > stats->oldest_age_s)
             stats->oldest_age_s = age_s;

@@ -1,6 +1,6 @@
 /* One stripe of the store, as the files that implement it see it: store.c (one key), evict.c (what
  * has to go), sweep.c (what is dead), compact.c (where things lie), shrink.c (an index that
- * is too large), walk.c (all items). */
+ * is too large), walk.c (all items), cell_store.c and cell_scan.c (the cells of a cluster's node). */
 #ifndef SERVER_STRIPE_H
 #define SERVER_STRIPE_H
 
@@ -10,9 +10,6 @@
 #include "server/lock.h"
 #include "server/queue.h"
 #include "server/store.h"
-
-/* The two queues of S3-FIFO; an item's `in_main` is its queue. */
-enum { QUEUE_SMALL, QUEUE_MAIN, QUEUE_COUNT };
 
 /* What an item's `frequency` counts up to. */
 #define FREQUENCY_MAX 3
@@ -60,6 +57,8 @@ struct stripe {
 struct store {
     struct store_options options;         /* [I] */
     struct memory *memory;                /* [I] */
+    struct cell_store *cells;             /* [I] NULL: standalone */
+    unsigned replica_bytes;               /* [I] of struct item_replica, or 0 */
     struct index_space index_space;       /* [I] */
     struct ghost_space ghost_space;       /* [I] */
     struct stripe *stripes;               /* [I] */
@@ -75,14 +74,22 @@ struct store {
     int statm;                            /* [W] /proc/self/statm, or -1 */
 };
 
+/* What the item takes in this store before the allocator rounds it up. */
+static inline uint64_t stored_bytes(const struct store *store, const struct item *item)
+{
+    return item_bytes(item) + store->replica_bytes;
+}
+
 /* Why an item leaves. */
 enum leave_reason { LEAVE_DELETED, LEAVE_EVICTED, LEAVE_DEAD };
 
 /* Whether the item is expired or flushed.  Lock held. */
 bool stripe_is_dead(const struct stripe *, const struct item *, uint64_t now_ms);
 
-/* Takes the item at that place out, counts it for the reason, and frees it.  Returns the bytes
- * freed, as allocated.  Lock held. */
+/* Takes the item at that place out, counts it for the reason, and frees it.  On a node of a cluster
+ * one that is evicted or has expired may leave a stub in its place: the caller has the stubs trimmed
+ * (cells_trim()) once it holds no pointers to items.  Returns the bytes freed, as allocated.  Lock
+ * held. */
 uint64_t stripe_drop(struct stripe *, struct index_place, struct item *, enum leave_reason);
 
 /* Counts an item of `bytes` that came to its queue (`sign` 1) or left it (-1).  Lock held. */
@@ -106,6 +113,27 @@ uint64_t hunt_dead(struct stripe *, unsigned buckets, uint64_t wanted, uint64_t 
  * not the last `spared` items.  Returns the bytes freed, 0 if there was nothing.  Lock held. */
 uint64_t stripe_make_room(struct stripe *, uint64_t wanted, unsigned spared, bool evicts,
                           uint64_t now_ms);
+
+/* Takes the oldest item out of a queue of hidden ones, and frees it.  Returns its bytes, or 0 if there
+ * is none.  Lock held. */
+uint64_t drop_oldest_hidden(struct stripe *, unsigned queue);
+
+/* What the files above ask of cell_store.c; only with `store->cells`.
+ *
+ * Another item has come in place of the item `before`; either may be NULL.  Lock held. */
+void cells_changed(struct store *, uint64_t hash, const struct item *before,
+                   const struct item *after);
+/* Puts a stub in the place of an item, and frees that.  False, and nothing is changed, if there is
+ * no budget for it.  Lock held. */
+bool cells_keep_stub(struct stripe *, struct index_place, struct item *);
+/* Drops the oldest stubs and tombstones beyond their bounds.  Lock held. */
+void cells_trim(struct stripe *);
+/* Reaps tombstones whose grace is over.  No lock held. */
+void cells_sweep(struct store *, uint64_t now_ms);
+
+/* As store_walk(), but for hidden items, too, and for expired ones. */
+uint64_t walk_cells(struct store *, struct hash_range, uint64_t cursor, uint64_t now_ms,
+                    void (*visit)(void *context, const struct item *), void *context);
 
 /* Frees about `wanted` bytes for an item of that hash, by compaction or eviction, from its stripe
  * or a fuller one.  False when nothing can be freed.  No lock held. */

@@ -98,7 +98,8 @@ static uint64_t hunt_bucket(struct stripe *stripe, uint32_t bucket, uint64_t now
         if (stripe_is_dead(stripe, items[i], now_ms)) {
             freed += drop_dead(stripe, items[i]);
             ++*dead;
-        } else if (expiry_ms != 0 && expiry_ms < stripe->hunt.next_earliest_ms)
+        } else if (expiry_ms != 0 && expiry_ms < stripe->hunt.next_earliest_ms &&
+                   !item_is_hidden(items[i]))
             stripe->hunt.next_earliest_ms = expiry_ms;
     }
     *checked += count;
@@ -128,6 +129,8 @@ uint64_t hunt_dead(struct stripe *stripe, unsigned buckets, uint64_t wanted, uin
     else if (hunt->patience > 1)
         hunt->patience /= 2;
     stripe->counters.reclaimed += dead;
+    if (dead > 0 && stripe->store->cells != NULL)
+        cells_trim(stripe);
     return freed;
 }
 
@@ -278,6 +281,8 @@ unsigned store_sweep(struct store *store, unsigned items, uint64_t now_ms)
             store->sweep_stripe = (store->sweep_stripe + 1) % store->stripe_count;
     }
     report(store, checked, dead, idle == store->stripe_count, now_ms);
+    if (store->cells != NULL)
+        cells_sweep(store, now_ms);
     if (upkeep(store, now_ms))
         return 1;
     if (idle == store->stripe_count)

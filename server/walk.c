@@ -16,6 +16,7 @@ const struct hash_range hash_range_all = {.first = 0, .last = UINT64_MAX};
 struct walk {
     struct hash_range range;
     uint64_t now_ms;
+    bool takes_hidden; /* and expired ones */
     void (*visit)(void *context, const struct item *);
     void *context;
 };
@@ -48,6 +49,13 @@ static bool may_hold(const struct stripe *stripe, const struct index_span *span,
     return ranges_meet(range, (struct hash_range){first, first + (((uint64_t)1 << shift) - 1)});
 }
 
+static bool is_wanted(const struct walk *walk, const struct stripe *stripe, const struct item *item)
+{
+    if (walk->takes_hidden)
+        return item->hlc > stripe->flushed;
+    return !stripe_is_dead(stripe, item, walk->now_ms) && !item_is_hidden(item);
+}
+
 /* Visits what a bucket holds of the range from a position on. */
 static void visit_bucket(const struct walk *walk, struct stripe *stripe,
                          const struct index_span *span, uint32_t position, bool takes_all)
@@ -62,7 +70,7 @@ static void visit_bucket(const struct walk *walk, struct stripe *stripe,
             if (!takes_all && (hash < walk->range.first || hash > walk->range.last ||
                                index_position_of(&stripe->index, hash) < position))
                 continue;
-            if (!stripe_is_dead(stripe, items[i], walk->now_ms))
+            if (is_wanted(walk, stripe, items[i]))
                 walk->visit(walk->context, items[i]);
         }
     } while (done < count);
@@ -89,10 +97,9 @@ static uint64_t walk_stripe(const struct walk *walk, struct stripe *stripe, uint
     return position;
 }
 
-uint64_t store_walk(struct store *store, struct hash_range range, uint64_t cursor, uint64_t now_ms,
-                    void (*visit)(void *context, const struct item *), void *context)
+static uint64_t walk_on(struct store *store, const struct walk *walk, uint64_t cursor)
 {
-    const struct walk walk = {range, now_ms, visit, context};
+    const struct hash_range range = walk->range;
     const uint64_t begin = (range.first >> store->stripe_shift) << 32;
     const uint64_t end = ((range.last >> store->stripe_shift) + 1) << 32;
     struct stripe *stripe;
@@ -103,7 +110,28 @@ uint64_t store_walk(struct store *store, struct hash_range range, uint64_t curso
         cursor = begin;
     stripe = &store->stripes[cursor >> 32];
     lock_take(&stripe->lock);
-    cursor = (cursor >> 32 << 32) + walk_stripe(&walk, stripe, cursor & UINT32_MAX);
+    cursor = (cursor >> 32 << 32) + walk_stripe(walk, stripe, cursor & UINT32_MAX);
     lock_release(&stripe->lock);
     return cursor < end ? cursor : 0;
+}
+
+uint64_t store_walk(struct store *store, struct hash_range range, uint64_t cursor, uint64_t now_ms,
+                    void (*visit)(void *context, const struct item *), void *context)
+{
+    const struct walk walk = {
+        .range = range, .now_ms = now_ms, .visit = visit, .context = context};
+
+    return walk_on(store, &walk, cursor);
+}
+
+uint64_t walk_cells(struct store *store, struct hash_range range, uint64_t cursor, uint64_t now_ms,
+                    void (*visit)(void *context, const struct item *), void *context)
+{
+    const struct walk walk = {.range = range,
+                              .now_ms = now_ms,
+                              .takes_hidden = true,
+                              .visit = visit,
+                              .context = context};
+
+    return walk_on(store, &walk, cursor);
 }
