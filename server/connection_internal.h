@@ -58,6 +58,7 @@ struct connection {
     bool waits_for_room;           /* [W] TLS has to send before it can receive */
     bool stream_has_more;          /* [W] its stream holds more than fits one turn */
     bool reads_bulk;               /* [W] its last read began a long value */
+    bool has_arrived;              /* [W] its input waits among worker->arrivals */
 
     unsigned char *rest;           /* [W] input that was read but not yet served, NULL: none */
     uint32_t rest_start, rest_bytes;
@@ -77,6 +78,9 @@ struct connection {
 /* The event on a connection's socket, and its turn without one (worker->runnable). */
 void connection_on_event(struct ev_loop *, ev_io *, int events);
 void connection_run(struct connection *);
+
+/* Serves all that the connections' events have received.  Once they all had theirs. */
+void connections_serve_arrivals(struct worker *);
 
 /* Sends what has come into the stream of a watcher. */
 void connection_send_stream(struct connection *);

@@ -8,13 +8,20 @@
  *       -> send all answers at once
  *       -> wait for input again, or be runnable, or close
  *
+ * A connection that has nothing left over from before, as nearly all, only receives on its event, as
+ * an arrival.  Arrivals are served one after the other behind the last event of that turn of the
+ * loop, so that what the store holds for them is fetched into the cache meanwhile.
+ *
  * One receive and one send per event, and nothing else: no epoll_ctl, no allocation. */
 #include "server/connection_internal.h"
 #include "protocol/binary.h"
+#include "protocol/peek.h"
 #include "protocol/text.h"
+#include "ring/key_hash.h"
 #include "server/execute.h"
 #include "server/item.h"
 #include "server/log.h"
+#include "server/store.h"
 #include <limits.h>
 #include <stdlib.h>
 
@@ -619,12 +626,57 @@ static bool send_plain_answers(struct connection *connection)
     return output_is_empty(output);
 }
 
-static void take_plain_turn(struct connection *connection)
+void connections_serve_arrivals(struct worker *worker)
 {
-    enum received received = receive(connection);
+    const unsigned count = worker->arrival_count;
+    const unsigned char *at = worker->arrived;
 
-    if (received != RECEIVED_FINE || !send_plain_answers(connection))
-        close_or_end_turn(connection, received);
+    if (count > 1)
+        store_prefetch_item(worker->store, worker->arrivals[0].key_hash);
+    for (unsigned i = 0; i < count; i++) {
+        struct arrival arrival = worker->arrivals[i];
+        struct slice input = { at, arrival.bytes };
+
+        at += arrival.bytes;
+        if (i + 1 < count)
+            store_prefetch_item(worker->store, worker->arrivals[i + 1].key_hash);
+        if (arrival.connection == NULL)
+            continue;
+        arrival.connection->has_arrived = false;
+        serve(arrival.connection, input);
+        if (!send_plain_answers(arrival.connection))
+            close_or_end_turn(arrival.connection, RECEIVED_FINE);
+    }
+    assert(worker->arrival_count == count);
+    worker->arrival_count = 0;
+    worker->arrived_bytes = 0;
+}
+
+/* Receives, and begins to fetch what serving it will look at.  It is served when all connections
+ * that are readable have been received from: by then the memory is there.  With one request per
+ * event, waiting for it was more than a third of what the server itself took. */
+static void receive_arrival(struct connection *connection)
+{
+    struct worker *worker = connection->worker;
+
+    assert(!connection->has_arrived);
+    if (worker->arrival_count == WORKER_ARRIVALS_MAX ||
+        worker->arrived_bytes > WORKER_INPUT_BYTES / 2)
+        connections_serve_arrivals(worker);
+    unsigned char *room = worker->arrived + worker->arrived_bytes;
+    ssize_t received = transport_receive(&connection->transport, room,
+                                         WORKER_INPUT_BYTES - worker->arrived_bytes);
+    if (received <= 0) {
+        close_or_end_turn(connection, on_nothing(connection, received));
+        return;
+    }
+    counter_add(&worker->counters.bytes_read, received);
+    uint64_t hash = key_hash(peek_key((struct slice){ room, (size_t)received }));
+    store_prefetch_index(worker->store, hash);
+    worker->arrivals[worker->arrival_count++] =
+        (struct arrival){ connection, hash, (uint32_t)received };
+    worker->arrived_bytes += (uint32_t)received;
+    connection->has_arrived = true;
 }
 
 void connection_on_event(struct ev_loop *loop, ev_io *io, int events)
@@ -635,10 +687,11 @@ void connection_on_event(struct ev_loop *loop, ev_io *io, int events)
     (void)events;
     if (connection->is_runnable) /* it has its turn anyway */
         return;
-    if (connection_has_work(connection) || connection->transport.tls != NULL)
+    if (connection_has_work(connection) || connection->reads_bulk ||
+        connection->transport.tls != NULL)
         take_turn(connection);
     else
-        take_plain_turn(connection);
+        receive_arrival(connection);
 }
 
 void connection_run(struct connection *connection)

@@ -4,6 +4,7 @@
 #include "server/hot_keys.h"
 #include "server/log.h"
 #include "server/store.h"
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdalign.h>
@@ -57,12 +58,22 @@ static void remove_watching(struct worker *worker, struct connection *connection
     *link = connection->next_watching;
 }
 
+/* Its input goes unread, as it does when it is closed with some in its socket. */
+static void forget_arrival(struct worker *worker, const struct connection *connection)
+{
+    for (unsigned i = 0; i < worker->arrival_count; i++)
+        if (worker->arrivals[i].connection == connection)
+            worker->arrivals[i].connection = NULL;
+}
+
 void worker_remove(struct worker *worker, struct connection *connection)
 {
     if (connection->is_runnable)
         remove_runnable(worker, connection);
     if (connection->stream != NULL)
         remove_watching(worker, connection);
+    if (connection->has_arrived)
+        forget_arrival(worker, connection);
 
     pthread_mutex_lock(&worker->lock);
     if (connection->next != NULL)
@@ -146,6 +157,14 @@ static void serve_runnable(struct ev_loop *loop, ev_prepare *prepare, int events
     }
 }
 
+/* The last of each turn of the loop. */
+static void serve_arrivals(struct ev_loop *loop, ev_check *check, int events)
+{
+    (void)loop;
+    (void)events;
+    connections_serve_arrivals(check->data);
+}
+
 /* Called between the end of a wait and the first of its events. */
 static void refresh_now(struct ev_loop *loop)
 {
@@ -220,6 +239,7 @@ static void finish(struct worker *worker)
 {
     struct connection *connection, *next;
 
+    assert(worker->arrival_count == 0);
     while ((connection = take_up(worker)) != NULL)
         connection_start(connection);
     worker->is_ending = true;
@@ -269,9 +289,13 @@ static void set_watchers(struct worker *worker)
     worker->wake.data = worker;
     worker->before_wait.data = worker;
     worker->idle_check.data = worker;
+    worker->after_events.data = worker;
     ev_async_init(&worker->wake, on_wake);
     ev_async_start(loop, &worker->wake);
     ev_prepare_init(&worker->before_wait, serve_runnable);
+    ev_check_init(&worker->after_events, serve_arrivals);
+    ev_set_priority(&worker->after_events, EV_MINPRI);
+    ev_check_start(loop, &worker->after_events);
     ev_set_userdata(loop, worker);
     ev_set_loop_release_cb(loop, NULL, refresh_now);
     ev_idle_init(&worker->keep_going, keep_going);
@@ -289,6 +313,7 @@ static void worker_deinit(struct worker *worker)
     free(worker->context_storage);
     free(worker->key_storage);
     free(worker->batch);
+    free(worker->arrived);
     free(worker->input);
     pthread_mutex_destroy(&worker->lock);
 }
@@ -303,15 +328,16 @@ static bool worker_init(struct worker *worker, struct store *store, unsigned num
     assert(worker->requests_per_turn > 0);
     pthread_mutex_init(&worker->lock, NULL);
     worker->input = malloc(WORKER_INPUT_BYTES);
+    worker->arrived = malloc(WORKER_INPUT_BYTES);
     worker->batch = calloc(WORKER_BATCH_MAX, sizeof *worker->batch);
     worker->key_storage = malloc((size_t)WORKER_BATCH_MAX * KEY_BYTES_MAX);
     worker->context_storage = malloc((size_t)WORKER_BATCH_MAX * CONTEXT_BYTES_MAX);
     worker->hot_keys = hot_keys_new(number);
     bool has_output = output_init(&worker->output, store, OUTPUT_RESERVE_BYTES_MAX);
     worker->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
-    if (worker->input == NULL || worker->batch == NULL || worker->key_storage == NULL ||
-        worker->context_storage == NULL || worker->hot_keys == NULL || !has_output ||
-        worker->loop == NULL) {
+    if (worker->input == NULL || worker->arrived == NULL || worker->batch == NULL ||
+        worker->key_storage == NULL || worker->context_storage == NULL ||
+        worker->hot_keys == NULL || !has_output || worker->loop == NULL) {
         log_error("worker %u: no memory or no epoll descriptor: %s", number, log_error_text(errno));
         return false;
     }

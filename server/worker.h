@@ -24,6 +24,16 @@ struct store;
  * multigets of 100 keys, 64 take an eighth longer. */
 #define WORKER_BATCH_MAX   32
 
+/* Connections that are received from before any of them is served. */
+#define WORKER_ARRIVALS_MAX 32
+
+/* Input that was received in this turn of the loop and is not served yet. */
+struct arrival {
+    struct connection *connection; /* NULL: closed meanwhile */
+    uint64_t key_hash;             /* of what is most likely its first key */
+    uint32_t bytes;                /* behind those of the arrivals before it */
+};
+
 /* Who may touch which field:
  *   [I] never changes after workers_start()  [W] only the worker's thread
  *   [A] anyone, atomically                   [L] whoever holds `lock` */
@@ -40,6 +50,10 @@ struct worker {
     struct hot_keys *hot_keys;       /* [I] see server/hot_keys.h */
     bool is_ending;                  /* [W] each connection closes once its output is sent */
 
+    unsigned char *arrived;          /* [W] WORKER_INPUT_BYTES: what the arrivals were read into */
+    uint32_t arrived_bytes;          /* [W] */
+    unsigned arrival_count;          /* [W] */
+
     alignas(64) struct output output; /* [W] answers of the batch at hand */
     alignas(64) struct counters counters; /* [W] writes, [A] reads */
     pthread_t thread;                /* [I] */
@@ -52,12 +66,14 @@ struct worker {
     _Atomic unsigned connection_count; /* [A] handed over ones included */
     _Atomic bool is_stopping;        /* [A] workers_stop() was called */
 
+    struct arrival arrivals[WORKER_ARRIVALS_MAX]; /* [W] */
     struct connection *runnable;     /* [W] have more to do without waiting for their socket, */
     struct connection **runnable_end; /* [W] in the order in which they take turns */
     unsigned runnable_count;         /* [W] */
     struct connection *watching;     /* [W] the log watchers */
     ev_async wake;                   /* [A] */
     ev_prepare before_wait;          /* [W] serves the runnable ones; active while there are any, */
+    ev_check after_events;           /* [W] serves the arrivals */
     ev_idle keep_going;              /* [W] likewise, so that the loop does not wait */
     ev_timer idle_check;             /* [W] closes idle connections, and hanging TLS handshakes */
 };

@@ -1,5 +1,6 @@
 """Limits: what just fits, what just does not, and what happens then."""
 
+import signal
 import socket
 import time
 import unittest
@@ -157,6 +158,56 @@ class Backpressure(ServerCase):
         time.sleep(0.2)
         self.c.ask(b"version\r\n", b"VERSION 1.6.45\r\n")
         self.assertLess(self.resident_kb() - before, 80000)
+
+
+class ManyAtOnce(ServerCase):
+    """What arrives while the server looks elsewhere: it finds all connections readable together."""
+
+    def while_it_sleeps(self, connections, requests):
+        self.server.process.send_signal(signal.SIGSTOP)
+        for connection, request in zip(connections, requests):
+            connection.send(request)
+        self.server.process.send_signal(signal.SIGCONT)
+
+    def test_each_gets_its_own_answer(self):
+        connections = [self.another() for _ in range(150)]
+        self.while_it_sleeps(connections, [b"set k%d 0 0 3\r\n%03d\r\n" % (i, i) for i in range(150)])
+        for connection in connections:
+            connection.expect(STORED)
+        self.while_it_sleeps(connections, [b"get k%d\r\n" % i for i in range(150)])
+        for i, connection in enumerate(connections):
+            connection.expect(b"VALUE k%d 0 3\r\n%03d\r\nEND\r\n" % (i, i))
+
+    def test_of_every_kind(self):
+        connections = [self.another() for _ in range(90)]
+        long = b"v" * 60000
+        requests, answers, rests = [], [], []
+        for i in range(90):
+            request, answer, rest = [
+                (b"set a%d 0 0 60000\r\n" % i + long + b"\r\n", STORED, b""),
+                (b"get no", b"END\r\n", b"thing\r\n"),
+                (b"mn\r\n" * 10000, b"MN\r\n" * 10000, b""),
+                (b"set b%d 0 0 5\r\nva" % i, STORED, b"lue\r\n"),
+                (b"\x80\x0a" + bytes(22), b"\x81\x0a" + bytes(22), b""),
+                (b"version\r\nquit\r\n", b"VERSION 1.6.45\r\n", b""),
+            ][i % 6]
+            requests.append(request), answers.append(answer), rests.append(rest)
+        self.while_it_sleeps(connections, requests)
+        self.while_it_sleeps(connections, rests)
+        for connection, answer in zip(connections, answers):
+            self.assertEqual(connection.read(len(answer)), answer)
+
+    def test_clients_that_left_meanwhile(self):
+        leaving = [self.another() for _ in range(40)]
+        staying = [self.another() for _ in range(40)]
+        self.server.process.send_signal(signal.SIGSTOP)
+        for one, other in zip(leaving, staying):
+            one.send(b"get nothing\r\nget no")
+            one.close()
+            other.send(b"version\r\n")
+        self.server.process.send_signal(signal.SIGCONT)
+        for connection in staying:
+            connection.expect(b"VERSION 1.6.45\r\n")
 
 
 class SmallMemory(unittest.TestCase):

@@ -284,6 +284,18 @@ void store_thread_deinit(struct store *store)
     (void)store;
 }
 
+void store_prefetch_index(struct store *store, uint64_t hash)
+{
+    (void)store;
+    (void)hash;
+}
+
+void store_prefetch_item(struct store *store, uint64_t hash)
+{
+    (void)store;
+    (void)hash;
+}
+
 void watch_connection_new(const struct connection *connection)
 {
     (void)connection;
