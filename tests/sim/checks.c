@@ -11,6 +11,14 @@ static void check_queues(struct sim *sim)
                           "n%u still works at a request that began long ago", i + 1);
 }
 
+static void check_all_take_part(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i]->is_up && !sim->nodes[i]->has_begun)
+            report_broken(sim, PROMISE_ONE_TABLE, TRUTH_NO_KEY,
+                          "n%u is up and has found no table yet", i + 1);
+}
+
 static void check_hints(struct sim *sim)
 {
     for (unsigned i = 0; i < sim->node_count; i++) {
@@ -81,11 +89,12 @@ bool checks_settled(struct sim *sim)
     for (unsigned i = 0; i < sim->node_count; i++)
         if (sim->nodes[i]->is_up)
             node_reap(sim->nodes[i]); /* what some have reaped already */
-    check_queues(sim);
-    check_hints(sim);
+    check_all_take_part(sim);
     members_check(sim);
     if (sim->report.broken != PROMISE_NONE)
         return false;
+    check_queues(sim);
+    check_hints(sim);
     for (unsigned key = 0; key < sim->options.keys; key++)
         check_key(sim, key);
     return sim->report.broken == PROMISE_NONE;

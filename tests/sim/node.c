@@ -238,7 +238,10 @@ void node_deliver(struct sim *sim, struct message *message)
     case MESSAGE_HINT: node_on_hint(node, message); break;
     case MESSAGE_HINT_ACK: node_on_hint_ack(node, message); break;
     case MESSAGE_EXCHANGE: node_on_exchange(node, message); break;
-    case MESSAGE_CLAIMANT: members_on_claimant(node, message); break;
+    case MESSAGE_CLAIMANT:
+        if (sim->options.glue_break != BREAK_DEAF || node->index > 0)
+            members_on_claimant(node, message);
+        break;
     case MESSAGE_TALK: members_on_talk(node, message); break;
     case MESSAGE_TYPES: assert(false);
     }

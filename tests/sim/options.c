@@ -33,11 +33,17 @@ static const char *const workload_names[WORKLOAD_TYPES] = {
 };
 
 static const char *const break_names[GLUE_BREAKS] = {
-    [BREAK_NOTHING] = "nothing",           [BREAK_ANSWER_TWICE] = "answer-twice",
-    [BREAK_KEEP_COPIES] = "keep-copies",   [BREAK_REUSE_DOTS] = "reuse-dots",
-    [BREAK_ASK_THE_DEAD] = "ask-the-dead", [BREAK_REAP_EARLY] = "reap-early",
-    [BREAK_FORGET_HINTS] = "forget-hints", [BREAK_CHATTER] = "chatter",
-    [BREAK_NO_LIMIT] = "no-limit",         [BREAK_KEEP_QUIET] = "keep-quiet",
+    [BREAK_NOTHING] = "nothing",
+    [BREAK_ANSWER_TWICE] = "answer-twice",
+    [BREAK_KEEP_COPIES] = "keep-copies",
+    [BREAK_REUSE_DOTS] = "reuse-dots",
+    [BREAK_ASK_THE_DEAD] = "ask-the-dead",
+    [BREAK_REAP_EARLY] = "reap-early",
+    [BREAK_FORGET_HINTS] = "forget-hints",
+    [BREAK_CHATTER] = "chatter",
+    [BREAK_DEAF] = "deaf",
+    [BREAK_NO_LIMIT] = "no-limit",
+    [BREAK_KEEP_QUIET] = "keep-quiet",
 };
 
 const char *options_fault_name(enum fault_type type)

@@ -56,6 +56,7 @@ enum glue_break {
     BREAK_CHATTER,      /* all is compared again and again, though nothing has changed */
     BREAK_NO_LIMIT,     /* context writes leave any number of siblings */
     BREAK_KEEP_QUIET,   /* the client of one command in a thousand hears nothing */
+    BREAK_DEAF,         /* a node takes no news of members and tables */
     GLUE_BREAKS
 };
 

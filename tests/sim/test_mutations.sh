@@ -39,6 +39,7 @@ expect 3 ./sim --break keep-copies --faults cut
 expect 4 ./sim --break forget-hints --faults cut,pause --workload blind
 expect 5 ./broken_lower_epoch --faults members,cut
 expect 5 ./broken_loser --faults members
+expect 5 ./sim --break deaf --faults crash
 expect 6 ./sim --break no-limit --workload context
 expect 7 ./sim --break answer-twice
 expect 7 ./sim --break keep-quiet
