@@ -7,7 +7,8 @@ void truth_init(struct truth *truth, unsigned key_count, unsigned node_count)
 {
     *truth = (struct truth){.key_count = key_count, .node_count = node_count};
     truth->keys = calloc(key_count, sizeof truth->keys[0]);
-    if (truth->keys == NULL)
+    truth->actors = calloc(node_count, sizeof truth->actors[0]);
+    if (truth->keys == NULL || truth->actors == NULL)
         abort();
     for (unsigned i = 0; i < key_count; i++) {
         truth->keys[i].heard = calloc(node_count, sizeof(struct set));
@@ -40,6 +41,7 @@ void truth_deinit(struct truth *truth)
 {
     for (unsigned i = 0; i < truth->key_count; i++)
         key_deinit(&truth->keys[i], truth->node_count);
+    free(truth->actors);
     free(truth->keys);
 }
 
@@ -94,6 +96,16 @@ static void order_by_time(struct truth_key *key, unsigned new)
     }
 }
 
+/* A node that became another actor does not supersede what it wrote under its old id. */
+static void note_actor(struct truth *truth, unsigned node, node_id actor)
+{
+    if (truth->actors[node] == actor)
+        return;
+    truth->actors[node] = actor;
+    for (unsigned key = 0; key < truth->key_count; key++)
+        set_clear(&truth->keys[key].wrote[node]);
+}
+
 unsigned truth_apply(struct sim *sim, unsigned node, unsigned key, const struct truth_write *write,
                      const struct set *known)
 {
@@ -102,6 +114,7 @@ unsigned truth_apply(struct sim *sim, unsigned node, unsigned key, const struct 
     unsigned number = it->count;
 
     assert(write->knows.words == NULL);
+    note_actor(truth, node, write->dot.node);
     if (truth_find(truth, key, write->dot) != TRUTH_NO_WRITE)
         report_broken(sim, PROMISE_NOT_LOST, key, "the dot n%u:%" PRIx64 " names two writes",
                       node + 1, write->dot.hlc);

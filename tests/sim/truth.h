@@ -50,13 +50,14 @@ struct truth_key {
     bool is_folded;        /* a context of it had to drop intervals: old versions may return */
     hlc_time flushed;      /* no dot up to this one exists */
     struct set *heard;     /* by node */
-    struct set *wrote;     /* by node: what it ever coordinated */
+    struct set *wrote;     /* by node: what it ever coordinated under its id */
     uint64_t asked, added; /* of a counter: by all commands, by those acknowledged */
     bool has_lost;         /* some node lost something of it, as a cache may */
 };
 
 struct truth {
     struct truth_key *keys;
+    node_id *actors; /* by node: under which id it last wrote */
     unsigned key_count, node_count;
 };
 
