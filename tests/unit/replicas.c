@@ -535,7 +535,7 @@ static void on_difference(struct replicas *replicas, struct replica *replica,
         run_handoff(replicas, replica,
                     &(struct handoff_event){.type = HANDOFF_DIFFERENCE, .difference = difference});
         break;
-    case EXCHANGE_AFTERCUT: assert(!"no differences there");
+    case EXCHANGE_AFTERCUT: assert(false); /* it asks for no differences */
     }
 }
 
