@@ -912,7 +912,7 @@ static void what_was_broken_is_found(void **state)
     for (unsigned i = 0; i < 4 && found == NULL; i++)
         found = run(scenarios[i], 6000);
     assert_non_null(found);
-    printf("%s: found, %s\n", COORDINATOR_BROKEN, found);
+    printf("%s: found, %s\n", COORDINATOR_BROKEN == NULL ? "nothing" : COORDINATOR_BROKEN, found);
 }
 
 int main(void)
