@@ -103,21 +103,44 @@ static unsigned class_of_use(enum memory_use use)
     return use == MEMORY_OVERFLOW ? CLASS_OVERFLOW : CLASS_CHUNK;
 }
 
+/* Slots of a slab of so many pages, behind a header with a bit for each. */
+static uint32_t slots_in(uint32_t slot_bytes, uint32_t pages, uint32_t *header_bytes)
+{
+    const uint32_t slab_bytes = pages * PAGE_BYTES;
+    const uint32_t header = (uint32_t)sizeof(struct slab) + (slab_bytes / slot_bytes + 63) / 64 * 8;
+
+    *header_bytes = (header + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    return (slab_bytes - *header_bytes) / slot_bytes;
+}
+
+/* Small slabs, because each class has one that is not full: on average half of it is free.  Of the
+ * sizes from some pages to twice that, the one that its slots fill best. */
+static uint32_t slab_pages_for(uint32_t slot_bytes)
+{
+    const uint32_t least = slot_bytes <= 192 ? 3 : slot_bytes <= 1024 ? 5 : slot_bytes <= 4096 ? 8 : 16;
+    uint32_t best = least, header;
+    uint32_t best_used = 0;
+
+    for (uint32_t pages = least; pages <= 2 * least; pages++) {
+        const uint32_t used = slots_in(slot_bytes, pages, &header) * slot_bytes / pages;
+        if (used > best_used) {
+            best = pages;
+            best_used = used;
+        }
+    }
+    return best;
+}
+
 static void class_init(struct memory_class *class, unsigned number)
 {
-    uint64_t slab_bytes, header;
-
     pthread_mutex_init(&class->lock, NULL);
     class->use = number == CLASS_OVERFLOW ? MEMORY_OVERFLOW
                  : number == CLASS_CHUNK  ? MEMORY_CHUNK
                                           : MEMORY_ITEM;
     class->slot_bytes = bytes_of_class(number);
-    class->slab_pages = class->slot_bytes <= 192 ? 8 : class->slot_bytes <= 2048 ? 16 : 32;
+    class->slab_pages = slab_pages_for(class->slot_bytes);
+    class->slots = slots_in(class->slot_bytes, class->slab_pages, &class->header_bytes);
     class->reciprocal = (uint32_t)((((uint64_t)1 << 32) + class->slot_bytes - 1) / class->slot_bytes);
-    slab_bytes = (uint64_t)class->slab_pages * PAGE_BYTES;
-    header = sizeof(struct slab) + (slab_bytes / class->slot_bytes + 63) / 64 * 8;
-    class->header_bytes = (uint32_t)((header + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES);
-    class->slots = (uint32_t)((slab_bytes - class->header_bytes) / class->slot_bytes);
     if (number < CACHED_CLASSES) {
         class->cached_max = CACHED_BYTES_MAX / class->slot_bytes;
         if (class->cached_max > CACHED_SLOTS_MAX)
