@@ -80,7 +80,7 @@ static void check_key(struct sim *sim, unsigned key)
     check_copies(sim, key, &merged);
     truth_check_settled(sim, key, &merged);
     if (sim->keys[key].policy == POLICY_COUNTER)
-        truth_check_counter(sim, key, &merged, "settled");
+        truth_check_counter(sim, key, &merged, sim->truth.keys[key].added, "settled");
     cell_release(&merged);
 }
 

@@ -179,7 +179,8 @@ void truth_check_cas(struct sim *sim, const struct command *command, unsigned wr
     }
 }
 
-void truth_check_counter(struct sim *sim, unsigned key, const struct cell *cell, const char *where)
+void truth_check_counter(struct sim *sim, unsigned key, const struct cell *cell, uint64_t added,
+                         const char *where)
 {
     const struct truth_key *it = &sim->truth.keys[key];
     uint64_t sum = 0;
@@ -189,11 +190,11 @@ void truth_check_counter(struct sim *sim, unsigned key, const struct cell *cell,
             sum += cell->siblings[i].value;
     if (it->has_lost || it->flushed != 0)
         return;
-    if (sum < it->added || sum > it->asked)
+    if (sum < added || sum > it->asked)
         report_broken(sim, PROMISE_READS_LAST_WRITE, key,
                       "%s: the counter is %" PRIu64 "; acknowledged were %" PRIu64
                       ", asked for %" PRIu64,
-                      where, sum, it->added, it->asked);
+                      where, sum, added, it->asked);
 }
 
 void truth_acknowledge(struct sim *sim, const struct command *command, unsigned write,

@@ -84,9 +84,10 @@ void truth_begin(struct truth *, const struct command *);
 void truth_check_cas(struct sim *, const struct command *, unsigned write, uint64_t shown_ms,
                      uint64_t started_ms);
 
-/* A counter that nothing was lost of is at least the sum of what was acknowledged, and at most
- * that of what was ever asked for. */
-void truth_check_counter(struct sim *, unsigned key, const struct cell *, const char *where);
+/* A counter that nothing was lost of is at least `added`, the sum of what was acknowledged before it
+ * was read, and at most that of what was ever asked for. */
+void truth_check_counter(struct sim *, unsigned key, const struct cell *, uint64_t added,
+                         const char *where);
 
 /* A node holds this cell now. */
 void truth_hold(struct truth *, unsigned node, unsigned key, const struct cell *);

@@ -346,6 +346,7 @@ static void on_client(struct sim *sim, struct engine_entry *entry)
     operation->client = client->number;
     operation->node = node;
     operation->command = make_command(sim, client, operation->number);
+    operation->added_before = sim->truth.keys[operation->command->key].added;
     operation->has_to_succeed = has_to_succeed(sim, operation);
     client->operation = operation;
     sim->workload.commands++;
@@ -409,7 +410,7 @@ static void take_read(struct sim *sim, struct operation *operation,
         sim->settings.read_quorum + sim->settings.write_quorum > sim->settings.copies) {
         truth_check_read(sim, (int)operation->node, key, answer->cell, operation->started_ms);
         if (sim->keys[key].policy == POLICY_COUNTER)
-            truth_check_counter(sim, key, answer->cell, "read");
+            truth_check_counter(sim, key, answer->cell, operation->added_before, "read");
     }
     remember_shown(sim, &sim->workload.clients[operation->client], key, answer->cell);
 }

@@ -29,6 +29,7 @@ struct operation {
     uint64_t number;
     unsigned client, node, node_life;
     uint64_t started_ms;
+    uint64_t added_before; /* to its key, if that is a counter, by what was acknowledged then */
     unsigned answers;
     bool is_abandoned;   /* its node died: nobody will answer */
     bool has_to_succeed; /* enough nodes were reachable when it began */
