@@ -580,12 +580,24 @@ static bool is_holder(const struct claimant *claimant, node_id id)
     return id == claimant->config.self || peer->digest == claimant->membership->digest;
 }
 
+/* Who speaks for a member of the table: itself, or, once it has gone, the node that goes on under
+ * its name: the same one, as another actor. */
+static node_id speaker_of(const struct claimant *claimant, node_id id)
+{
+    const struct member_record *record = membership_find(claimant->membership, id);
+
+    if (record == NULL || record->status != MEMBER_GONE)
+        return id;
+    record = membership_find_name(claimant->membership, &record->name);
+    return record != NULL ? record->id : id;
+}
+
 static unsigned count_holders(const struct claimant *claimant)
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < claimant->table.member_count; i++)
-        count += is_holder(claimant, claimant->table.members[i].id);
+        count += is_holder(claimant, speaker_of(claimant, claimant->table.members[i].id));
     assert(count <= claimant->table.member_count);
     return count;
 }

@@ -22,7 +22,8 @@
  * - A commit needs a majority of the members of the current table: reachable, and with just that
  *   table and this node's membership, as their pings said.  So two sides of a cut cannot both go
  *   on; and as majorities meet, no later claimant undoes a table because it had not heard of the
- *   acts behind it.  Forced, it needs none.
+ *   acts behind it.  For a member that began anew as another actor (ring/restart.h) that one
+ *   counts.  Forced, it needs none.
  * - One step of claim at a time.  The next one is published once all who own something are warm
  *   under the current table; who is unreachable is waited for only if the last table gave it
  *   something, until it is back or an operator removes it.

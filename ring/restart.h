@@ -42,7 +42,9 @@ struct restart_answer {
     bool has_members; /* who answers knows a cluster */
 };
 
-/* "Let me join", to a seed or a member, which then calls membership_join(). */
+/* "Let me join", to a seed or a member, which then calls membership_join().  Also one that is
+ * starting itself does, once it knows the cluster: else nodes that all start at once would wait for
+ * each other, one to be let in, the others for its answer. */
 struct restart_join {
     struct member_record joiner;
     node_id replaces; /* or NODE_NONE */

@@ -356,7 +356,7 @@ static void on_join(struct node *node, unsigned from, const struct restart_join 
     struct members *members = node->members;
     struct talk talk = {.type = TALK_JOINED, .joined = {.id = join->joiner.id}};
 
-    if (!node->has_begun || !membership_has(&members->membership, node->id))
+    if (!members->has_claimant || !membership_has(&members->membership, node->id))
         return;
     talk.joined.answer =
         acted(node, membership_join(&members->membership, &join->joiner, join->replaces));
