@@ -85,7 +85,7 @@ void truth_check_cas(struct sim *, const struct command *, unsigned write, uint6
                      uint64_t started_ms);
 
 /* A counter that nothing was lost of is at least `added`, the sum of what was acknowledged before it
- * was read, and at most that of what was ever asked for. */
+ * was read, and at most that of what was ever asked for, unless old shares may return. */
 void truth_check_counter(struct sim *, unsigned key, const struct cell *, uint64_t added,
                          const char *where);
 
