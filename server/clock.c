@@ -43,14 +43,14 @@ uint32_t clock_relative_s(uint64_t now_ms)
     return now_ms < start_wall_ms ? 0 : (uint32_t)((now_ms - start_wall_ms) / 1000);
 }
 
-uint64_t clock_expiry_ms(int64_t exptime)
+uint64_t clock_expiry_ms(int64_t exptime, uint64_t now_ms)
 {
     if (exptime == 0)
         return 0;
     if (exptime < 0)
         return 1;
     if (exptime <= RELATIVE_EXPTIME_S_MAX)
-        return clock_now_ms() + (uint64_t)exptime * 1000;
+        return now_ms + (uint64_t)exptime * 1000;
     return (uint64_t)exptime > UINT64_MAX / 1000 ? UINT64_MAX : (uint64_t)exptime * 1000;
 }
 

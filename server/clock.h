@@ -20,9 +20,9 @@ uint64_t clock_start_ms(void);
 /* Whole seconds from the server's start to `now_ms`, as items keep their last access. */
 uint32_t clock_relative_s(uint64_t now_ms);
 
-/* What a client's exptime means: an absolute time in ms; 0: never; 1 (long past): at once.  Takes
- * the time afresh, so that nothing expires early. */
-uint64_t clock_expiry_ms(int64_t exptime);
+/* What a client's exptime means that is said at `now_ms`: an absolute time in ms; 0: never; 1 (long
+ * past): at once. */
+uint64_t clock_expiry_ms(int64_t exptime, uint64_t now_ms);
 
 /* Moves the clock ahead (`debugtime N`). */
 void clock_advance_s(int64_t seconds);

@@ -55,7 +55,7 @@ void execute_flush_all(struct execution *execution, struct operation *operation)
                                   : SLICE("CLIENT_ERROR flush_all not allowed"));
         return;
     }
-    at_ms = operation->exptime > 0 ? clock_expiry_ms(operation->exptime) : 0;
+    at_ms = operation->exptime > 0 ? clock_expiry_ms(operation->exptime, now_ms) : 0;
     if (at_ms > now_ms) {
         flush_at(at_ms);
     } else {

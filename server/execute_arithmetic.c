@@ -40,7 +40,7 @@ struct arithmetic {
     struct stripe *stripe;
     struct item *item;
     struct rewrite rewrite;
-    uint64_t now_ms;
+    uint64_t now_ms;              /* read under the lock: see execution_ttl_s() */
     uint64_t expiry_ms;           /* SET_EXPTIME, or of an item that is created */
     uint64_t old_expiry_ms;
     unsigned char digits[DIGITS_MAX];
@@ -199,7 +199,7 @@ static void fill_counted(const struct operation *operation, const struct arithme
 
 void execute_arithmetic(struct execution *execution, struct operation *operation)
 {
-    struct arithmetic arithmetic = { .now_ms = clock_now_ms() };
+    struct arithmetic arithmetic = { 0 };
     struct outcome outcome = { 0 };
     unsigned char context[CONTEXT_BYTES_MAX];
     bool is_done = false;
@@ -209,6 +209,7 @@ void execute_arithmetic(struct execution *execution, struct operation *operation
         outcome.status = OUTCOME_OK;
         is_done = true;
         arithmetic.stripe = store_lock(execution->store, operation->hash);
+        arithmetic.now_ms = clock_now_ms();
         arithmetic.item = stripe_find(arithmetic.stripe, operation->hash, operation->key,
                                       arithmetic.now_ms);
         if (arithmetic.item != NULL)

@@ -70,7 +70,7 @@ static void decide_winner(struct outcome *outcome, struct item *item, bool asks_
 /* The clock of memcached counts whole seconds: an item just stored with T30 is not below R30. */
 static bool expires_before(uint64_t expiry_ms, int32_t recache_exptime, uint64_t now_ms)
 {
-    uint64_t recache_ms = clock_expiry_ms(recache_exptime);
+    uint64_t recache_ms = clock_expiry_ms(recache_exptime, now_ms);
 
     if (expiry_ms == 0 || recache_ms <= now_ms)
         return false;
@@ -83,10 +83,24 @@ struct long_get {
     struct item *item;
     struct shown shown;
     struct rewrite rewrite;
-    uint64_t now_ms;
-    uint64_t expiry_ms;   /* SET_EXPTIME: the new one */
+    uint64_t now_ms;            /* read under the lock: see execution_ttl_s() */
+    uint64_t expiry_ms;         /* SET_EXPTIME: the new one */
+    uint64_t created_expiry_ms; /* VIVIFY: of an item that is created */
     bool is_created;
 };
+
+/* The expiries that were asked for, fixed once so that each round sees the same. */
+static void fix_expiries(const struct operation *operation, struct long_get *get)
+{
+    const bool sets = (operation->options & OPERATION_SET_EXPTIME) != 0;
+
+    if (sets)
+        get->expiry_ms = execution_expiry_ms(operation, operation->exptime);
+    if (sets && execution_flag_is_first(operation, 'N', 'T'))
+        get->created_expiry_ms = get->expiry_ms;
+    else if ((operation->options & OPERATION_VIVIFY) != 0)
+        get->created_expiry_ms = execution_expiry_ms(operation, operation->vivify_exptime);
+}
 
 /* Creates the empty item that VIVIFY asks for.  False while it has to be looked for again. */
 static bool vivify(struct execution *execution, const struct operation *operation,
@@ -94,16 +108,12 @@ static bool vivify(struct execution *execution, const struct operation *operatio
 {
     struct item_spec spec = {
         .key = operation->key,
-        .expiry_ms = execution_expiry_ms(operation, operation->vivify_exptime),
+        .expiry_ms = get->created_expiry_ms,
         .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0,
         .explicit_cas = execution_new_cas(operation),
         .has_explicit_cas = execution_new_cas(operation) != 0,
     };
 
-    if ((operation->options & OPERATION_SET_EXPTIME) != 0 && execution_flag_is_first(operation, 'N', 'T'))
-        spec.expiry_ms = get->expiry_ms;
-    if (get->rewrite.item != NULL)
-        spec.expiry_ms = get->rewrite.spec.expiry_ms;
     if (!rewrite_ready(execution, &get->rewrite, &spec, get->stripe))
         return false;
     if (get->rewrite.failed)
@@ -167,6 +177,7 @@ static void find_for_long_get(struct execution *execution, const struct operatio
     while (!is_done) {
         is_done = true;
         get->stripe = store_lock(execution->store, operation->hash);
+        get->now_ms = clock_now_ms();
         get->item = stripe_find(get->stripe, operation->hash, operation->key, get->now_ms);
         if (get->item == NULL) {
             if ((options & OPERATION_VIVIFY) != 0)
@@ -207,11 +218,10 @@ static void fill_long_hit(const struct operation *operation, struct long_get *ge
 static void execute_long_get(struct execution *execution, struct operation *operation)
 {
     struct outcome outcome = { 0 };
-    struct long_get get = { .now_ms = clock_now_ms() };
+    struct long_get get = { 0 };
     unsigned char context[CONTEXT_BYTES_MAX];
 
-    if ((operation->options & OPERATION_SET_EXPTIME) != 0)
-        get.expiry_ms = execution_expiry_ms(operation, operation->exptime);
+    fix_expiries(operation, &get);
     find_for_long_get(execution, operation, &get);
     if (get.rewrite.failed && get.item != NULL) {
         execution_answer_status(execution, operation, OUTCOME_NO_MEMORY);
@@ -299,9 +309,9 @@ void execute_get(struct execution *execution, struct operation *operation)
 /* me: looks, and leaves no trace. */
 void execute_inspect(struct execution *execution, struct operation *operation)
 {
-    uint64_t now_ms = clock_now_ms();
     struct outcome outcome = { .status = OUTCOME_NOT_FOUND };
     struct stripe *stripe = store_lock(execution->store, operation->hash);
+    uint64_t now_ms = clock_now_ms();
     struct item *item = stripe_find(stripe, operation->hash, operation->key, now_ms);
     struct shown shown;
 

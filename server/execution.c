@@ -208,8 +208,7 @@ void rewrite_deinit(struct execution *execution, struct rewrite *rewrite)
 uint64_t execution_expiry_ms(const struct operation *operation, int32_t exptime)
 {
     const struct policy *policy = policy_of(operation->key);
-    uint64_t expiry_ms = clock_expiry_ms(exptime);
+    const uint64_t now_ms = clock_now_ms();
 
-    return policy->ttl_max_ms == 0 ? expiry_ms
-                                   : policy_expiry_ms(policy, expiry_ms, clock_now_ms());
+    return policy_expiry_ms(policy, clock_expiry_ms(exptime, now_ms), now_ms);
 }

@@ -135,10 +135,13 @@ void execution_watch_lookup(struct execution *, const struct operation *, const 
 bool execution_flag_is_first(const struct operation *, unsigned char first, unsigned char second);
 
 /* The expiry (ms since 1970; 0: never) for an `exptime` as clients say it, no later than the policy
- * of the operation's key allows. */
+ * of the operation's key allows.  Counts from a time that is read afresh, so that nothing expires
+ * early. */
 uint64_t execution_expiry_ms(const struct operation *, int32_t exptime);
 
-/* Whole seconds until `expiry_ms`, rounded up; -1: never. */
+/* Whole seconds until `expiry_ms`, rounded up; -1: never.  `now_ms` has to be read while the stripe
+ * is locked: before, another client may store for 30 seconds from a later time than that, and be
+ * shown 31. */
 int64_t execution_ttl_s(uint64_t expiry_ms, uint64_t now_ms);
 
 #endif

@@ -171,7 +171,7 @@ void watch_item_store(const struct connection *connection, const struct operatio
     int64_t ttl_s = 0;
 
     if (operation->exptime != 0 && !is_refused) {
-        uint64_t expiry_ms = clock_expiry_ms(operation->exptime), now_ms = clock_now_ms();
+        uint64_t now_ms = clock_now_ms(), expiry_ms = clock_expiry_ms(operation->exptime, now_ms);
 
         ttl_s = expiry_ms > now_ms ? (int64_t)((expiry_ms - now_ms + 999) / 1000) : 0;
     }
