@@ -10,23 +10,23 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static bool parse_path(const char *path, struct sockaddr_storage *address, socklen_t *bytes)
+static bool parse_path(const char *path, struct server_address *server)
 {
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     if (*path == '\0' || strlen(path) >= sizeof local.sun_path)
         return false;
     memcpy(local.sun_path, path, strlen(path) + 1);
-    memcpy(address, &local, sizeof local);
-    *bytes = sizeof local;
+    memcpy(&server->address, &local, sizeof local);
+    server->bytes = sizeof local;
     return true;
 }
 
-bool address_parse(const char *text, struct sockaddr_storage *address, socklen_t *bytes)
+bool address_parse(const char *text, struct server_address *server)
 {
     if (strncmp(text, "unix:", 5) == 0)
-        return parse_path(text + 5, address, bytes);
+        return parse_path(text + 5, server);
     if (*text == '/')
-        return parse_path(text, address, bytes);
+        return parse_path(text, server);
 
     const char *colon = strrchr(text, ':');
     if (colon == NULL || colon == text)
@@ -46,23 +46,23 @@ bool address_parse(const char *text, struct sockaddr_storage *address, socklen_t
     struct addrinfo *found;
     if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
         return false;
-    memcpy(address, found->ai_addr, found->ai_addrlen);
-    *bytes = found->ai_addrlen;
+    memcpy(&server->address, found->ai_addr, found->ai_addrlen);
+    server->bytes = found->ai_addrlen;
     freeaddrinfo(found);
     return true;
 }
 
-int address_connect(const struct sockaddr_storage *address, socklen_t bytes)
+int address_connect(const struct server_address *server)
 {
-    const int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         fprintf(stderr, "ringbench: no socket: %s\n", strerror(errno));
         return -1;
     }
     const int on = 1;
-    if (address->ss_family != AF_UNIX)
+    if (server->address.ss_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (const struct sockaddr *)address, bytes) < 0) {
+    if (connect(fd, (const struct sockaddr *)&server->address, server->bytes) < 0) {
         fprintf(stderr, "ringbench: cannot connect to the server: %s\n", strerror(errno));
         close(fd);
         return -1;

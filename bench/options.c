@@ -1,6 +1,5 @@
 #include "bench/options.h"
 
-#include "bench/address.h"
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
@@ -42,9 +41,48 @@ static bool parse_real(const char *text, double *number)
     return true;
 }
 
+/* Calls `parse_one` for each piece between commas, which there must be. */
+static bool parse_list(struct options *options, const char *text, parse_function *parse_one)
+{
+    char piece[300];
+    const char *end;
+    bool is_fine;
+
+    do {
+        end = text + strcspn(text, ",");
+        is_fine = (size_t)(end - text) < sizeof piece;
+        if (is_fine) {
+            memcpy(piece, text, (size_t)(end - text));
+            piece[end - text] = '\0';
+            is_fine = parse_one(options, piece);
+        }
+        text = end + 1;
+    } while (is_fine && *end != '\0');
+    return is_fine;
+}
+
 static bool parse_server(struct options *options, const char *text)
 {
-    return address_parse(text, &options->address, &options->address_bytes);
+    return options->server_count < SERVERS_MAX &&
+           address_parse(text, &options->servers[options->server_count++]);
+}
+
+static bool parse_servers(struct options *options, const char *text)
+{
+    options->server_count = 0;
+    return parse_list(options, text, parse_server);
+}
+
+static bool parse_server_pid(struct options *options, const char *text)
+{
+    return options->server_pid_count < SERVERS_MAX &&
+           parse_whole(text, 1, INT32_MAX, &options->server_pids[options->server_pid_count++]);
+}
+
+static bool parse_server_pids(struct options *options, const char *text)
+{
+    options->server_pid_count = 0;
+    return parse_list(options, text, parse_server_pid);
 }
 
 static bool parse_protocol(struct options *options, const char *text)
@@ -106,7 +144,6 @@ static bool parse_mix(struct options *options, const char *text)
         return true;                                                                               \
     }
 
-WHOLE(parse_server_pid, server_pid, 1, INT32_MAX)
 WHOLE(parse_threads, threads, 1, 256)
 WHOLE(parse_connections, connections, 1, 100000)
 WHOLE(parse_idle, idle, 0, 100000)
@@ -171,8 +208,11 @@ static const struct option_row {
     const char *help;
 } rows[] = {
     {NULL, NULL, NULL, "The server"},
-    {"server", "ADDRESS", parse_server, "HOST:PORT, [IPV6]:PORT or unix:PATH (127.0.0.1:11211)"},
-    {"server-pid", "PID", parse_server_pid, "also measure the CPU and memory of this process"},
+    {"server", "ADDRESS,...", parse_servers,
+     "HOST:PORT, [IPV6]:PORT or unix:PATH (127.0.0.1:11211); of several, each gets its\n"
+     "share of the connections"},
+    {"server-pid", "PID,...", parse_server_pids,
+     "also measure the CPU and memory of these processes together"},
 
     {NULL, NULL, NULL, "Connections"},
     {"protocol", "NAME", parse_protocol, "text, meta or binary (text)"},
@@ -327,7 +367,7 @@ enum options_outcome options_parse(struct options *options, int argc, char **arg
         .timeout_s = 30,
         .keyspace.key_bytes = 16,
     };
-    const bool defaults_are_sound = parse_server(options, "127.0.0.1:11211") &&
+    const bool defaults_are_sound = parse_servers(options, "127.0.0.1:11211") &&
                                     parse_mix(options, "get=1") &&
                                     parse_popularity(options, "uniform") &&
                                     parse_sizes(options, "100") && parse_lifetimes(options, "0");

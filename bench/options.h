@@ -4,18 +4,21 @@
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
 
+#include "bench/address.h"
 #include "bench/keyspace.h"
 #include "bench/popularity.h"
 #include "bench/request.h"
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
+
+#define SERVERS_MAX 16
 
 struct options {
-    /* the server */
-    struct sockaddr_storage address;
-    socklen_t address_bytes;
-    uint64_t server_pid; /* 0: not watched */
+    /* the servers: connections are dealt to them in turn */
+    struct server_address servers[SERVERS_MAX];
+    unsigned server_count;
+    uint64_t server_pids[SERVERS_MAX]; /* watched, and summed up */
+    unsigned server_pid_count;
     /* the connections */
     enum wire wire;
     uint64_t threads;

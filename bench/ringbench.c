@@ -77,13 +77,19 @@ static bool run_unmeasured(struct run *run, struct phase phase)
 
 static bool read_usage(const struct run *run, struct server_usage *usage)
 {
-    return run->options.server_pid == 0 || server_usage_read(usage, run->options.server_pid);
+    const struct options *options = &run->options;
+
+    *usage = (struct server_usage){0};
+    for (unsigned i = 0; i < options->server_pid_count; i++)
+        if (!server_usage_add(usage, options->server_pids[i]))
+            return false;
+    return true;
 }
 
 static bool run_measured(struct run *run, struct phase phase)
 {
     struct report *report = &run->report;
-    report->has_usage = run->options.server_pid != 0;
+    report->has_usage = run->options.server_pid_count != 0;
     if (!read_usage(run, &report->before))
         return false;
     phase.start_ns = clock_now_ns();
@@ -133,7 +139,8 @@ static bool open_idle(struct run *run)
     if (run->idle == NULL)
         return false;
     for (; run->idle_open < run->options.idle; run->idle_open++) {
-        const int fd = address_connect(&run->options.address, run->options.address_bytes);
+        const int fd =
+            address_connect(&run->options.servers[run->idle_open % run->options.server_count]);
         if (fd < 0) {
             fprintf(stderr, "ringbench: only %llu of %llu idle connections\n",
                     (unsigned long long)run->idle_open, (unsigned long long)run->options.idle);

@@ -36,6 +36,7 @@ static bool read_threads(struct server_usage *usage, uint64_t pid)
 
 static bool read_memory(struct server_usage *usage, uint64_t pid)
 {
+    const uint64_t before = usage->resident_bytes;
     char line[256];
     uint64_t kilobytes;
     snprintf(line, sizeof line, "/proc/%" PRIu64 "/status", pid);
@@ -44,17 +45,16 @@ static bool read_memory(struct server_usage *usage, uint64_t pid)
         return false;
     while (fgets(line, sizeof line, file) != NULL) {
         if (sscanf(line, "VmRSS: %" SCNu64, &kilobytes) == 1)
-            usage->resident_bytes = kilobytes * 1024;
+            usage->resident_bytes += kilobytes * 1024;
         if (sscanf(line, "VmHWM: %" SCNu64, &kilobytes) == 1)
-            usage->resident_peak_bytes = kilobytes * 1024;
+            usage->resident_peak_bytes += kilobytes * 1024;
     }
     fclose(file);
-    return usage->resident_bytes > 0;
+    return usage->resident_bytes > before;
 }
 
-bool server_usage_read(struct server_usage *usage, uint64_t pid)
+bool server_usage_add(struct server_usage *usage, uint64_t pid)
 {
-    *usage = (struct server_usage){0};
     if (read_threads(usage, pid) && read_memory(usage, pid))
         return true;
     fprintf(stderr, "ringbench: cannot read the usage of process %" PRIu64 " in /proc\n", pid);

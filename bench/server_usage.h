@@ -1,4 +1,4 @@
-/* What a process on this machine has used so far, as the kernel counts it.
+/* What processes on this machine have used so far, as the kernel counts it.
  *
  * Threads: any. */
 #ifndef BENCH_SERVER_USAGE_H
@@ -13,7 +13,8 @@ struct server_usage {
     uint64_t resident_peak_bytes;
 };
 
-/* False, after saying so, if there is no such process or it may not be looked at. */
-bool server_usage_read(struct server_usage *, uint64_t pid);
+/* Adds what one process used.  False, after saying so, if there is no such process or it may not be
+ * looked at. */
+bool server_usage_add(struct server_usage *, uint64_t pid);
 
 #endif

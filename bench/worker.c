@@ -1,6 +1,5 @@
 #include "bench/worker.h"
 
-#include "bench/address.h"
 #include "bench/exchange.h"
 #include <assert.h>
 #include <errno.h>
@@ -422,7 +421,8 @@ static bool connection_open(struct worker *worker, unsigned number)
     connection->exchange.verifies = options->verifies;
     connection->exchange.is_cache_aside = options->is_cache_aside;
     connection->number = number;
-    connection->fd = address_connect(&options->address, options->address_bytes);
+    connection->fd = address_connect(
+        &options->servers[(worker->lane + number * options->threads) % options->server_count]);
     if (connection->fd < 0)
         return false;
     watch(worker, connection, EPOLL_CTL_ADD, EPOLLIN);
