@@ -3,6 +3,7 @@
 #include "server/connection_internal.h"
 #include "server/hot_keys.h"
 #include "server/log.h"
+#include "server/request.h"
 #include "server/store.h"
 #include <assert.h>
 #include <errno.h>
@@ -173,6 +174,25 @@ static void refresh_now(struct ev_loop *loop)
     worker->now_ms = clock_now_ms();
 }
 
+/* The first of each turn of a cluster's node. */
+static void begin_turn(struct ev_loop *loop, ev_check *check, int events)
+{
+    struct worker *worker = check->data;
+
+    (void)loop;
+    (void)events;
+    requests_begin_turn(worker->requests);
+}
+
+/* The last before a wait, behind all that is prepared. */
+static void end_turn(struct ev_loop *loop)
+{
+    struct worker *worker = ev_userdata(loop);
+
+    if (worker->requests != NULL)
+        requests_end_turn(worker->requests);
+}
+
 static void keep_going(struct ev_loop *loop, ev_idle *idle, int events)
 {
     (void)loop;
@@ -297,7 +317,10 @@ static void set_watchers(struct worker *worker)
     ev_set_priority(&worker->after_events, EV_MINPRI);
     ev_check_start(loop, &worker->after_events);
     ev_set_userdata(loop, worker);
-    ev_set_loop_release_cb(loop, NULL, refresh_now);
+    ev_set_loop_release_cb(loop, end_turn, refresh_now);
+    worker->before_events.data = worker;
+    ev_check_init(&worker->before_events, begin_turn);
+    ev_set_priority(&worker->before_events, EV_MAXPRI);
     ev_idle_init(&worker->keep_going, keep_going);
     ev_timer_init(&worker->idle_check, close_idle, interval_s, interval_s);
     if (interval_s > 0)
@@ -306,6 +329,8 @@ static void set_watchers(struct worker *worker)
 
 static void worker_deinit(struct worker *worker)
 {
+    if (worker->requests != NULL)
+        requests_free(worker->requests);
     if (worker->loop != NULL)
         ev_loop_destroy(worker->loop);
     output_deinit(&worker->output);

@@ -17,6 +17,7 @@
 #include <stdalign.h>
 
 struct hot_keys;
+struct requests;
 struct store;
 
 #define WORKER_INPUT_BYTES (64 * 1024)
@@ -48,6 +49,7 @@ struct worker {
     unsigned requests_per_turn;      /* [I] of one connection (-R) */
     int until_sample;                /* [W] operations up to the next for `hot_keys`, it included */
     struct hot_keys *hot_keys;       /* [I] see server/hot_keys.h */
+    struct requests *requests;       /* [I] NULL: not the node of a cluster */
     bool is_ending;                  /* [W] each connection closes once its output is sent */
 
     unsigned char *arrived;          /* [W] WORKER_INPUT_BYTES: what the arrivals were read into */
@@ -74,6 +76,7 @@ struct worker {
     ev_async wake;                   /* [A] */
     ev_prepare before_wait;          /* [W] serves the runnable ones; active while there are any, */
     ev_check after_events;           /* [W] serves the arrivals */
+    ev_check before_events;          /* [W] begins the turn for the requests, if there are any */
     ev_idle keep_going;              /* [W] likewise, so that the loop does not wait */
     ev_timer idle_check;             /* [W] closes idle connections, and hanging TLS handshakes */
 };
