@@ -8,6 +8,7 @@
 #ifndef SERVER_POLICY_H
 #define SERVER_POLICY_H
 
+#include "ring/resolver.h"
 #include "ring/slice.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,8 @@ struct policy {
     uint8_t prefix_bytes; /* 0: the default policy */
     bool keeps_siblings;  /* false: the last write wins, a context write too */
     uint64_t ttl_max_ms;  /* what is stored expires after this at the latest; 0: no such bound */
+    uint8_t resolver;     /* enum resolver_policy: what is shown of several siblings */
+    uint8_t copies, read_quorum, write_quorum; /* N, R, W; 0: as the cluster has it */
 };
 
 /* A set of policies under construction. */
