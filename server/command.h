@@ -89,11 +89,12 @@ void command_apply(struct command *, struct cell *own, struct command_result *);
 void command_result_deinit(struct command_result *);
 
 /* The answer of a REQUEST_READ; of a VERB_SIBLINGS one per value.  The marks are those of this
- * node's item.  False: it has to be done as REQUEST_DECIDED, since the coordinator has to say who
+ * node's item.  `item`, if not NULL, holds all values of the cell: a long one is sent from it.
+ * False: it has to be done as REQUEST_DECIDED, since the coordinator has to say who
  * won (a meta get of a value that is stale, or that may be the empty one that N makes); nothing was
  * written and counted. */
 bool command_show(struct execution *, const struct operation *, const struct cell *,
-                  const struct command_marks *);
+                  const struct command_marks *, struct item *item);
 
 /* The answer of the others, with all that is counted and logged of them. */
 void command_answer(struct execution *, const struct operation *, const struct outcome *);
