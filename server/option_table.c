@@ -1,4 +1,5 @@
 #include "server/option_table.h"
+#include "ring/membership.h"
 #include "server/listen_address.h"
 #include <limits.h>
 #include <string.h>
@@ -45,6 +46,22 @@ STORE(set_lock_memory, lock_memory, bool, number)
 STORE(set_debug_commands, debug_commands, bool, number)
 STORE(set_time_scale, time_scale, double, real)
 STORE(set_siblings_max, siblings_max, unsigned, number)
+
+STORE(set_cluster_listen, cluster_listen, const char *, text)
+STORE(set_secret_file, secret_file, const char *, text)
+STORE(set_state_file, state_file, const char *, text)
+STORE(set_weight, weight, unsigned, number)
+STORE(set_copies, copies, unsigned, number)
+STORE(set_read_quorum, read_quorum, unsigned, number)
+STORE(set_write_quorum, write_quorum, unsigned, number)
+STORE(set_clock_drift, clock_drift_max_ms, unsigned, number * 1000)
+STORE(set_request_timeout, request_timeout_ms, unsigned, number)
+STORE(set_hedge_min, hedge_min_ms, unsigned, number)
+STORE(set_hint_memory, hint_memory_bytes, uint64_t, number)
+STORE(set_stub_memory, stub_memory_bytes, uint64_t, number)
+STORE(set_tombstone_memory, tombstone_memory_bytes, uint64_t, number)
+STORE(set_hint_lifetime, hint_lifetime_ms, uint64_t, number * 1000)
+STORE(set_tombstone_grace, tombstone_grace_ms, uint64_t, number * 1000)
 
 STORE(set_tls_chain, tls.chain_file, const char *, text)
 STORE(set_tls_key, tls.key_file, const char *, text)
@@ -242,6 +259,45 @@ static const char *no_modern(struct settings *s, const struct option_value *valu
     return NULL;
 }
 
+static const char *set_name(const char **name, const struct option_value *value)
+{
+    struct member_name unused;
+    struct slice text = {(const unsigned char *)value->text, strlen(value->text)};
+
+    if (!member_name_set(&unused, text))
+        return "a name has up to 31 printable ASCII characters, and no spaces";
+    *name = value->text;
+    return NULL;
+}
+
+static const char *set_node_name(struct settings *s, const struct option_value *value)
+{
+    return set_name(&s->node_name, value);
+}
+
+static const char *set_zone(struct settings *s, const struct option_value *value)
+{
+    return set_name(&s->zone, value);
+}
+
+static const char *add_join(struct settings *s, const struct option_value *value)
+{
+    if (s->join != NULL)
+        return "is given twice: say it once, with commas between the addresses";
+    s->join = value->text;
+    return NULL;
+}
+
+static const char *set_partitions(struct settings *s, const struct option_value *value)
+{
+    const uint64_t count = (uint64_t)value->number;
+
+    if ((count & (count - 1)) != 0)
+        return "not a power of two";
+    s->partition_bits = (unsigned)__builtin_ctzll(count);
+    return NULL;
+}
+
 /* --- options --- */
 
 #define FLAG(value) OPTION_FLAG, .min = (value)
@@ -327,6 +383,57 @@ const struct option_row option_rows[] = {
     { 'V', "version", NULL, GROUP_PROCESS, FLAG(1), .is_command_line_only = true, .help = "print the version and end" },
     { 'o', "extended", "LIST", GROUP_PROCESS, OPTION_TEXT, .is_command_line_only = true,
       .help = "suboptions, with commas between them: see below" },
+
+    { 0, "node-name", "NAME", GROUP_CLUSTER, OPTION_TEXT, .set = set_node_name,
+      .help = "be the node of this name in a cluster; a node that starts again under its name is "
+              "the same one, and empty" },
+    { 0, "cluster-listen", "ADDR:PORT", GROUP_CLUSTER, OPTION_TEXT, .set = set_cluster_listen,
+      .help = "where the other nodes reach this one; port 0: any free one" },
+    { 0, "join", "ADDR:PORT[,...]", GROUP_CLUSTER, OPTION_TEXT, .set = add_join,
+      .help = "the cluster that these nodes are in; without it, and without a state file, "
+              "a node is the first of a new cluster" },
+    { 0, "state-file", "FILE", GROUP_CLUSTER, OPTION_TEXT, .set = set_state_file,
+      .help = "file in which the members are kept, so that a cluster whose nodes all start again "
+              "finds itself" },
+    { 0, "cluster-secret-file", "FILE", GROUP_CLUSTER, OPTION_TEXT, .set = set_secret_file,
+      .help = "file with what all nodes of the cluster, and nobody else, know; needed unless "
+              "--cluster-listen is a loopback address" },
+    { 0, "zone", "NAME", GROUP_CLUSTER, OPTION_TEXT, .set = set_zone,
+      .help = "room, rack or power supply: copies go to different ones (default: none)" },
+    { 0, "weight", "NUM", GROUP_CLUSTER, NUMBER(0, RING_WEIGHT_MAX), .set = set_weight,
+      .help = "part of the data, relative to the other nodes' (default 100)" },
+    { 0, "copies", "N", GROUP_CLUSTER, NUMBER(1, RING_COPIES_MAX), .set = set_copies,
+      .help = "nodes that keep each key (default 3)" },
+    { 0, "read-quorum", "R", GROUP_CLUSTER, NUMBER(1, RING_COPIES_MAX), .set = set_read_quorum,
+      .help = "of those, how many a read hears before it answers (default 2)" },
+    { 0, "write-quorum", "W", GROUP_CLUSTER, NUMBER(1, RING_COPIES_MAX), .set = set_write_quorum,
+      .help = "and how many have stored a write (default 2)" },
+    { 0, "partitions", "NUM", GROUP_CLUSTER, NUMBER(2, 1 << RING_PARTITION_BITS_MAX),
+      .set = set_partitions,
+      .help = "parts of the key space, a power of two; the same on all nodes, for good "
+              "(default 1024)" },
+    { 0, "max-clock-drift", "SECONDS", GROUP_CLUSTER, NUMBER(1, 24 * 60 * 60),
+      .set = set_clock_drift, .help = "how far ahead a peer's clock may be (default 60)" },
+    { 0, "request-timeout", "MS", GROUP_CLUSTER, NUMBER(10, 60 * 1000),
+      .set = set_request_timeout,
+      .help = "until a client hears that a quorum was not met (default 1000)" },
+    { 0, "hedge-min", "MS", GROUP_CLUSTER, NUMBER(1, 1000), .set = set_hedge_min,
+      .help = "least time after which another node is asked instead (default 5)" },
+    { 0, "hint-memory", "SIZE", GROUP_CLUSTER, OPTION_BYTES, .max = LIMIT_BYTES_MAX,
+      .unit = 1024 * 1024, .set = set_hint_memory,
+      .help = "of -m, for writes that nodes which are away have yet to get (default: a quarter)" },
+    { 0, "hint-lifetime", "SECONDS", GROUP_CLUSTER, NUMBER(1, INT_MAX),
+      .set = set_hint_lifetime,
+      .help = "until those are left to anti-entropy (default 2700)" },
+    { 0, "stub-memory", "SIZE", GROUP_CLUSTER, OPTION_BYTES, .max = LIMIT_BYTES_MAX,
+      .unit = 1024 * 1024, .set = set_stub_memory,
+      .help = "of -m, for what is remembered of evicted keys (default: a sixteenth)" },
+    { 0, "tombstone-memory", "SIZE", GROUP_CLUSTER, OPTION_BYTES, .max = LIMIT_BYTES_MAX,
+      .unit = 1024 * 1024, .set = set_tombstone_memory,
+      .help = "of -m, for what is remembered of deleted keys (default: an eighth)" },
+    { 0, "tombstone-grace", "SECONDS", GROUP_CLUSTER, NUMBER(1, INT_MAX),
+      .set = set_tombstone_grace,
+      .help = "how long that is remembered (default 3600)" },
 
     { 0, "max-siblings", "NUM", GROUP_BEYOND, NUMBER(1, 1000), .set = set_siblings_max,
       .help = "versions of one key that context writes may leave side by side (default 32)" },
@@ -476,6 +583,7 @@ const char *option_group_title(enum option_group group)
         [GROUP_CLIENTS] = "What clients may do, and who",
         [GROUP_TLS] = "TLS",
         [GROUP_PROCESS] = "The process",
+        [GROUP_CLUSTER] = "The cluster",
         [GROUP_BEYOND] = "Beyond memcached",
         [GROUP_ACCEPTED] = "Accepted for memcached's sake, and shown by `stats settings`",
     };

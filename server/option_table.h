@@ -26,6 +26,7 @@ enum option_group {
     GROUP_CLIENTS,
     GROUP_TLS,
     GROUP_PROCESS,
+    GROUP_CLUSTER,
     GROUP_BEYOND,
     GROUP_ACCEPTED, /* for memcached's sake: shown by `stats settings`, otherwise without effect */
     GROUP_HIDDEN    /* not in --help */

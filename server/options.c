@@ -16,6 +16,9 @@
 
 #define ROWS_MAX 128
 
+/* In which each pair of owners compares what it has, at the least. */
+#define REPAIR_ROUND_MS (10 * 60 * 1000ull)
+
 struct parse {
     struct settings *settings;
     FILE *out, *errors;
@@ -462,11 +465,68 @@ static bool check_tls(struct parse *parse)
     return true;
 }
 
+/* A hint that outlived the tombstones could bring back what was deleted (DESIGN, section 5). */
+static bool check_cluster_times(struct parse *parse)
+{
+    const struct settings *s = parse->settings;
+
+    if (s->hint_lifetime_ms + REPAIR_ROUND_MS < s->tombstone_grace_ms)
+        return true;
+    fprintf(parse->errors,
+            "--hint-lifetime %llu and --tombstone-grace %llu: a late hint could bring back what "
+            "was deleted; the grace has to be at least %llu seconds more\n",
+            (unsigned long long)s->hint_lifetime_ms / 1000,
+            (unsigned long long)s->tombstone_grace_ms / 1000,
+            (unsigned long long)REPAIR_ROUND_MS / 1000 + 1);
+    return refuse(parse, EX_USAGE);
+}
+
+static bool check_cluster_memory(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+    uint64_t limit = s->limit_bytes;
+
+    if (s->hint_memory_bytes == 0)
+        s->hint_memory_bytes = limit / 4;
+    if (s->stub_memory_bytes == 0)
+        s->stub_memory_bytes = limit / 16;
+    if (s->tombstone_memory_bytes == 0)
+        s->tombstone_memory_bytes = limit / 8;
+    if (s->hint_memory_bytes + s->stub_memory_bytes + s->tombstone_memory_bytes < limit)
+        return true;
+    return usage(parse, "--hint-memory, --stub-memory and --tombstone-memory are parts of -m and "
+                        "leave nothing of it: raise -m, or lower them");
+}
+
+/* What a node says to the others has to make sense to them. */
+static bool check_cluster(struct parse *parse)
+{
+    struct settings *s = parse->settings;
+
+    if (s->node_name == NULL) {
+        if (s->cluster_listen != NULL || s->join != NULL || s->state_file != NULL)
+            return usage(parse, "--cluster-listen, --join and --state-file need --node-name: a "
+                                "node of a cluster has a name");
+        return true;
+    }
+    if (s->cluster_listen == NULL)
+        return usage(parse, "--node-name needs --cluster-listen ADDR:PORT: where the other nodes "
+                            "of the cluster reach this one");
+    if (s->read_quorum > s->copies || s->write_quorum > s->copies) {
+        fprintf(parse->errors,
+                "--%s-quorum is %u, but there are only --copies %u: it could never be met\n",
+                s->read_quorum > s->copies ? "read" : "write",
+                s->read_quorum > s->copies ? s->read_quorum : s->write_quorum, s->copies);
+        return refuse(parse, EX_USAGE);
+    }
+    return check_cluster_times(parse) && check_cluster_memory(parse);
+}
+
 bool options_parse(struct settings *s, int count, char **arguments, FILE *out, FILE *errors,
                    int *exit_code)
 {
     static bool (*const checks[])(struct parse *) = {
-        check_sizes, check_lru, check_ports, check_logins, check_listen, check_tls,
+        check_sizes, check_lru, check_ports, check_logins, check_listen, check_tls, check_cluster,
     };
     struct parse parse = { .settings = s, .out = out, .errors = errors };
     bool is_ok = apply_config_file(&parse, count, arguments) &&

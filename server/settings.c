@@ -1,10 +1,12 @@
 #include "server/settings.h"
+#include "ring/table.h"
 #include <stdlib.h>
 #include <string.h>
 
 struct settings settings;
 
-#define MB (1024ull * 1024)
+#define MB        (1024ull * 1024)
+#define MINUTE_MS 60000ull
 
 static void init_accepted(struct settings *s)
 {
@@ -53,6 +55,15 @@ void settings_init(struct settings *s)
     s->tls.key_format = 1; /* SSL_FILETYPE_PEM */
     s->tls.min_version = 2;
     s->tls.write_buffer_bytes = 16 * 1024;
+    s->weight = 100;
+    s->copies = 3;
+    s->read_quorum = s->write_quorum = 2;
+    s->partition_bits = RING_PARTITION_BITS_DEFAULT;
+    s->clock_drift_max_ms = 60 * 1000;
+    s->request_timeout_ms = 1000;
+    s->hedge_min_ms = 5;
+    s->hint_lifetime_ms = 45 * MINUTE_MS;
+    s->tombstone_grace_ms = 60 * MINUTE_MS;
     s->siblings_max = 32;
     s->time_scale = 1.0;
     init_accepted(s);

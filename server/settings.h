@@ -73,6 +73,18 @@ struct settings {
     const char *auth_file;        /* -Y */
     struct tls_settings tls;
 
+    /* the cluster; without a node_name there is none, and the rest is not looked at */
+    const char *node_name;        /* --node-name */
+    const char *cluster_listen;   /* ADDRESS:PORT */
+    const char *join;             /* ADDRESS:PORT[,...]; NULL: none was given */
+    const char *secret_file, *state_file, *zone; /* NULL: none */
+    unsigned weight;              /* of the partitions, relative to others'; 0: owns none */
+    unsigned copies, read_quorum, write_quorum; /* N, R, W where no policy says otherwise */
+    unsigned partition_bits;      /* log2 of --partitions */
+    unsigned clock_drift_max_ms, request_timeout_ms, hedge_min_ms;
+    uint64_t hint_memory_bytes, stub_memory_bytes, tombstone_memory_bytes; /* 0: a part of -m */
+    uint64_t hint_lifetime_ms, tombstone_grace_ms;
+
     /* beyond memcached */
     unsigned siblings_max;        /* --max-siblings: past it a context write is refused */
     double time_scale;            /* --time-scale: divides the waits of all background work */

@@ -343,7 +343,7 @@ static void unknown_options_end_with_exit_code_1(void **state)
     check_refused("-o foo", 1, "Illegal suboption \"foo\"");
     check_refused("-o foo=3", 1, "Illegal suboption \"foo\"");
     check_refused("-o idle_timeout", 1, "Missing idle_timeout argument");
-    check_refused("--cluster-listen x:1", 1, "--cluster-listen");
+    check_refused("--cluster-lists x:1", 1, "--cluster-lists");
 }
 
 static void what_we_have_not_is_refused_with_its_reason(void **state)
@@ -370,6 +370,30 @@ static void wrong_usage_ends_with_exit_code_64(void **state)
     check_refused("-o hot_lru_pct=50", 64, "80% combined");
     check_refused("-N 5", 64, "threads");
     check_refused("-Z", 64, "");
+}
+
+static void a_node_of_a_cluster_has_to_make_sense(void **state)
+{
+    const char *node = "--node-name a --cluster-listen 127.0.0.1:7001 ";
+    char line[256];
+    static const struct {
+        const char *rest, *complaint;
+    } wrong[] = {
+        {"--read-quorum 4", "read-quorum is 4, but there are only --copies 3"},
+        {"--copies 2 --write-quorum 3", "write-quorum is 3, but there are only --copies 2"},
+        {"--hint-lifetime 3600", "bring back what was deleted"},
+        {"--hint-memory 60", "leave nothing of it"},
+    };
+
+    (void)state;
+    check_refused("--join 127.0.0.1:1", 64, "need --node-name");
+    check_refused("--node-name a", 64, "--cluster-listen ADDR:PORT");
+    check_refused("--partitions 1000", 1, "not a power of two");
+    check_refused("--node-name a234567890123456789012345678901x", 1, "up to 31");
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(line, sizeof line, "%s%s", node, wrong[i].rest);
+        check_refused(line, 64, wrong[i].complaint);
+    }
 }
 
 static void a_login_over_one_protocol_closes_the_other(void **state)
@@ -473,6 +497,7 @@ int main(void)
         cmocka_unit_test(unknown_options_end_with_exit_code_1),
         cmocka_unit_test(what_we_have_not_is_refused_with_its_reason),
         cmocka_unit_test(wrong_usage_ends_with_exit_code_64),
+        cmocka_unit_test(a_node_of_a_cluster_has_to_make_sense),
         cmocka_unit_test(a_login_over_one_protocol_closes_the_other),
         cmocka_unit_test(help_goes_out_and_ends_well),
         cmocka_unit_test(the_version_names_memcached_s_too),
