@@ -92,6 +92,8 @@ static void on_reload(struct ev_loop *loop, ev_signal *watcher, int events)
 #endif
 }
 
+/* The loop reads them from a descriptor: they stay blocked in this thread too, so that none is lost
+ * in a handler that runs, or is put off, between the loop's last look and its wait. */
 static void signals_start(struct ev_loop *loop, ev_signal watchers[SIGNALS])
 {
     static const int stopping[] = { [ON_INT] = SIGINT, [ON_TERM] = SIGTERM, [ON_USR1] = SIGUSR1 };
@@ -101,7 +103,6 @@ static void signals_start(struct ev_loop *loop, ev_signal watchers[SIGNALS])
     ev_signal_init(&watchers[ON_HUP], on_reload, SIGHUP);
     for (unsigned i = 0; i < SIGNALS; i++)
         ev_signal_start(loop, &watchers[i]);
-    process_unblock_signals();
 }
 
 /* From then on a second signal ends the process at once. */
@@ -137,10 +138,10 @@ static void run(struct ev_loop *loop)
 {
     ev_signal watchers[SIGNALS];
 
-    if (settings.pid_file != NULL)
-        process_write_pid_file(settings.pid_file);
-    announce();
     signals_start(loop, watchers);
+    if (settings.pid_file != NULL)
+        process_write_pid_file(settings.pid_file); /* whoever reads it may send a signal at once */
+    announce();
     process_notify("READY=1");
     process_daemon_ready(settings.verbosity > 0);
     ev_run(loop, 0);
@@ -170,7 +171,7 @@ static struct store *make_store(void)
 static int serve(void)
 {
     int code = EX_OSERR;
-    struct ev_loop *loop = ev_default_loop(EVFLAG_AUTO);
+    struct ev_loop *loop = ev_default_loop(EVFLAG_AUTO | EVFLAG_SIGNALFD);
     struct store *store = make_store();
 
     if (loop == NULL || store == NULL) {
@@ -182,7 +183,7 @@ static int serve(void)
         process_lock_memory();
     if (!cells_start())
         goto free_store;
-    process_block_signals(); /* for the threads that start now */
+    process_block_signals();
     if (!workers_start(store, settings.threads))
         goto free_store;
     code = listeners_open(&settings);

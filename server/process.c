@@ -227,30 +227,16 @@ void process_remove_pid_file(const char *path)
 
 /* --- signals --- */
 
-static void handled_signals(sigset_t *set)
-{
-    static const int handled[] = { SIGINT, SIGTERM, SIGUSR1, SIGHUP };
-
-    sigemptyset(set);
-    for (unsigned i = 0; i < sizeof handled / sizeof *handled; i++)
-        sigaddset(set, handled[i]);
-}
-
 void process_block_signals(void)
 {
+    static const int handled[] = { SIGINT, SIGTERM, SIGUSR1, SIGHUP };
     sigset_t set;
 
     signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of its write, not of ours */
-    handled_signals(&set);
+    sigemptyset(&set);
+    for (unsigned i = 0; i < sizeof handled / sizeof *handled; i++)
+        sigaddset(&set, handled[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-void process_unblock_signals(void)
-{
-    sigset_t set;
-
-    handled_signals(&set);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* --- systemd --- */

@@ -38,9 +38,9 @@ void process_daemon_ready(bool keeps_stderr);
 void process_write_pid_file(const char *path);
 void process_remove_pid_file(const char *path);
 
-/* Keeps the signals that main() handles from threads started until process_unblock_signals(). */
+/* Keeps the signals that main() handles waiting until its loop takes them, in this thread and in
+ * all that it starts from now on. */
 void process_block_signals(void);
-void process_unblock_signals(void);
 
 /* Tells systemd, if it started us with Type=notify: "READY=1", "STOPPING=1". */
 void process_notify(const char *state);

@@ -508,6 +508,34 @@ class Daemon(unittest.TestCase):
                 self.assertEqual(int(file.read()), server.process.pid)
             server.stop()
 
+    def test_a_signal_right_after_the_pid_file_ends_the_server(self):
+        for _ in range(10):
+            with tempfile.TemporaryDirectory() as directory:
+                path = os.path.join(directory, "pid")
+                server = Server(["-P", path])
+                while not os.path.exists(path):
+                    self.assertTrue(server.alive())
+                server.stop()
+                if not IS_MEMCACHED:
+                    self.assertFalse(os.path.exists(path))
+
+    @unittest.skipIf(IS_MEMCACHED, "memcached handles signals in whatever thread they meet")
+    def test_no_thread_is_interrupted_by_a_signal(self):
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "pid")
+            server = Server(["-P", path])
+            self.wait_for(lambda: os.path.exists(path), "no pid file")
+            tasks = "/proc/%d/task" % server.process.pid
+            for task in os.listdir(tasks):
+                with open(os.path.join(tasks, task, "status")) as file:
+                    status = dict(line.split(":", 1) for line in file)
+                for number in signals:
+                    bit = 1 << (number - 1)
+                    self.assertTrue(int(status["SigBlk"], 16) & bit, (task, number))
+                    self.assertFalse(int(status["SigCgt"], 16) & bit, (task, number))
+            server.stop()
+
     def test_a_daemon_leaves_its_parent(self):
         with tempfile.TemporaryDirectory() as directory:
             path, where = os.path.join(directory, "pid"), os.path.join(directory, "socket")
