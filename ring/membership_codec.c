@@ -1,6 +1,6 @@
 /* The encoding of a membership; ring/membership.h says what it looks like. */
 #include "ring/membership_codec.h"
-#include "ring/bytes.h"
+#include "ring/reader.h"
 #include <assert.h>
 #include <string.h>
 
@@ -89,67 +89,24 @@ size_t membership_encode(const struct membership *membership, unsigned char *out
     return (size_t)(to - out);
 }
 
-/* Bytes still to be read.  Once too few are left, all that is read is 0, and the reader is bad. */
-struct reader {
-    struct slice left;
-    bool is_bad;
-};
-
-/* The next `size` bytes, or NULL. */
-static const unsigned char *take(struct reader *reader, size_t size)
-{
-    const unsigned char *bytes = reader->left.bytes;
-
-    if (reader->is_bad || reader->left.size < size) {
-        reader->is_bad = true;
-        return NULL;
-    }
-    reader->left = (struct slice){bytes + size, reader->left.size - size};
-    return bytes;
-}
-
-static unsigned take_u8(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 1);
-    return bytes == NULL ? 0 : bytes[0];
-}
-
-static unsigned take_u16(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 2);
-    return bytes == NULL ? 0 : bytes_read_u16(bytes);
-}
-
-static uint32_t take_u32(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 4);
-    return bytes == NULL ? 0 : bytes_read_u32(bytes);
-}
-
-static uint64_t take_u64(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 8);
-    return bytes == NULL ? 0 : bytes_read_u64(bytes);
-}
-
 static struct slice take_text(struct reader *reader)
 {
-    unsigned size = take_u8(reader);
-    const unsigned char *bytes = take(reader, size);
+    unsigned size = reader_take_u8(reader);
+    const unsigned char *bytes = reader_take(reader, size);
     return bytes == NULL ? (struct slice){0} : (struct slice){bytes, size};
 }
 
 /* False if the texts are bad, or the flags; membership_is_sound() looks at the numbers. */
 static bool take_record(struct reader *reader, struct member_record *into)
 {
-    *into = (struct member_record){.id = take_u64(reader)};
-    into->incarnation = take_u64(reader);
-    unsigned is_warm = take_u8(reader);
-    unsigned status = take_u8(reader);
-    into->revision = take_u32(reader);
-    into->weight = take_u16(reader);
-    into->zone = take_u32(reader);
-    into->ceiling = take_u64(reader);
+    *into = (struct member_record){.id = reader_take_u64(reader)};
+    into->incarnation = reader_take_u64(reader);
+    unsigned is_warm = reader_take_u8(reader);
+    unsigned status = reader_take_u8(reader);
+    into->revision = reader_take_u32(reader);
+    into->weight = reader_take_u16(reader);
+    into->zone = reader_take_u32(reader);
+    into->ceiling = reader_take_u64(reader);
     if (is_warm > 1 || status > MEMBER_GONE)
         return false;
     into->is_warm = is_warm == 1;
@@ -161,14 +118,14 @@ static bool take_record(struct reader *reader, struct member_record *into)
 
 static bool take_flushes(struct reader *reader, struct flush_list *into)
 {
-    into->floor = take_u64(reader);
-    unsigned count = take_u8(reader);
+    into->floor = reader_take_u64(reader);
+    unsigned count = reader_take_u8(reader);
 
     if (count > FLUSH_PENDING_MAX)
         return false;
     for (unsigned i = 0; i < count; i++) {
-        hlc_time until = take_u64(reader);
-        into->pending[i] = (struct flush){until, take_u64(reader)};
+        hlc_time until = reader_take_u64(reader);
+        into->pending[i] = (struct flush){until, reader_take_u64(reader)};
     }
     into->pending_count = count;
     return !reader->is_bad;
@@ -179,9 +136,9 @@ static bool decode(struct membership *into, struct slice bytes)
 {
     struct reader reader = {bytes, false};
 
-    if (take_u8(&reader) != FORMAT || !take_flushes(&reader, &into->flushes))
+    if (reader_take_u8(&reader) != FORMAT || !take_flushes(&reader, &into->flushes))
         return false;
-    unsigned count = take_u16(&reader);
+    unsigned count = reader_take_u16(&reader);
     if (count > MEMBERSHIP_RECORDS_MAX)
         return false;
     for (unsigned i = 0; i < count; i++)

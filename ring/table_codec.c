@@ -1,6 +1,6 @@
 /* The encodings of a ring table; ring/table.h says what they look like. */
 #include "ring/table.h"
-#include "ring/bytes.h"
+#include "ring/reader.h"
 #include <assert.h>
 #include <string.h>
 
@@ -12,67 +12,24 @@
 static_assert(RING_MEMBERS_MAX <= UINT8_MAX, "a count of members fits its byte");
 static_assert(1 << RING_PARTITION_BITS_MAX <= UINT16_MAX, "so does a count of rows its two");
 
-/* Bytes still to be read.  Once too few are left, all that is read is 0, and the reader is bad. */
-struct reader {
-    struct slice left;
-    bool is_bad;
-};
-
-/* The next `size` bytes, or NULL. */
-static const unsigned char *take(struct reader *reader, size_t size)
-{
-    const unsigned char *bytes = reader->left.bytes;
-
-    if (reader->is_bad || reader->left.size < size) {
-        reader->is_bad = true;
-        return NULL;
-    }
-    reader->left = (struct slice){bytes + size, reader->left.size - size};
-    return bytes;
-}
-
-static unsigned take_u8(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 1);
-    return bytes == NULL ? 0 : bytes[0];
-}
-
-static unsigned take_u16(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 2);
-    return bytes == NULL ? 0 : bytes_read_u16(bytes);
-}
-
-static uint32_t take_u32(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 4);
-    return bytes == NULL ? 0 : bytes_read_u32(bytes);
-}
-
-static uint64_t take_u64(struct reader *reader)
-{
-    const unsigned char *bytes = take(reader, 8);
-    return bytes == NULL ? 0 : bytes_read_u64(bytes);
-}
-
 static struct ring_version take_version(struct reader *reader)
 {
-    uint64_t epoch = take_u64(reader);
-    return (struct ring_version){epoch, take_u64(reader)};
+    uint64_t epoch = reader_take_u64(reader);
+    return (struct ring_version){epoch, reader_take_u64(reader)};
 }
 
 static struct ring_member take_member(struct reader *reader)
 {
-    node_id id = take_u64(reader);
-    uint32_t zone = take_u32(reader);
-    return (struct ring_member){id, zone, take_u32(reader)};
+    node_id id = reader_take_u64(reader);
+    uint32_t zone = reader_take_u32(reader);
+    return (struct ring_member){id, zone, reader_take_u32(reader)};
 }
 
 /* Reads partition_bits and copies into an empty table, if there is room for that many rows. */
 static bool take_shape(struct reader *reader, struct ring_table *into)
 {
-    unsigned bits = take_u8(reader);
-    unsigned copies = take_u8(reader);
+    unsigned bits = reader_take_u8(reader);
+    unsigned copies = reader_take_u8(reader);
 
     if (bits > RING_PARTITION_BITS_MAX || copies < 1 || copies > RING_COPIES_MAX)
         return false;
@@ -134,18 +91,18 @@ static bool decode(struct ring_table *into, struct slice bytes)
 {
     struct reader reader = {bytes, false};
 
-    if (take_u8(&reader) != FORMAT_WHOLE)
+    if (reader_take_u8(&reader) != FORMAT_WHOLE)
         return false;
     struct ring_version version = take_version(&reader);
     if (!take_shape(&reader, into))
         return false;
-    unsigned count = take_u8(&reader);
+    unsigned count = reader_take_u8(&reader);
     if (count < 1 || count > RING_MEMBERS_MAX)
         return false;
     for (unsigned i = 0; i < count; i++)
         into->members[i] = take_member(&reader);
     size_t row_bytes = RING_ROWS_BYTES(into->partition_bits, into->copies);
-    const unsigned char *rows = take(&reader, row_bytes);
+    const unsigned char *rows = reader_take(&reader, row_bytes);
     if (rows == NULL || reader.left.size > 0)
         return false;
     memcpy(into->rows, rows, row_bytes);
@@ -341,8 +298,8 @@ static bool take_members(struct reader *reader, struct ring_table *into,
 
     into->member_count = older->member_count;
     memcpy(into->members, older->members, older->member_count * sizeof older->members[0]);
-    for (unsigned left = take_u8(reader); left > 0; left--) {
-        node_id id = take_u64(reader);
+    for (unsigned left = reader_take_u8(reader); left > 0; left--) {
+        node_id id = reader_take_u64(reader);
         int index = ring_table_find_member(into, id);
         if (reader->is_bad || id <= before || index < 0)
             return false;
@@ -350,7 +307,7 @@ static bool take_members(struct reader *reader, struct ring_table *into,
         before = id;
     }
     before = NODE_NONE;
-    for (unsigned left = take_u8(reader); left > 0; left--) {
+    for (unsigned left = reader_take_u8(reader); left > 0; left--) {
         struct ring_member member = take_member(reader);
         if (reader->is_bad || member.id <= before || has_member(older, &member))
             return false;
@@ -372,9 +329,9 @@ static bool take_rows(struct reader *reader, struct ring_table *into,
     map_members(older, into, map);
     for (unsigned p = 0; p < ring_table_partitions(into); p++)
         carry_row(older, map, p, into->rows + (size_t)p * into->copies, into->copies);
-    for (unsigned left = take_u16(reader); left > 0; left--) {
-        unsigned p = take_u16(reader);
-        const unsigned char *row = take(reader, into->copies);
+    for (unsigned left = reader_take_u16(reader); left > 0; left--) {
+        unsigned p = reader_take_u16(reader);
+        const unsigned char *row = reader_take(reader, into->copies);
         if (row == NULL || p < lowest || p >= ring_table_partitions(into))
             return false;
         unsigned char *mine = into->rows + (size_t)p * into->copies;
@@ -392,7 +349,7 @@ static enum ring_apply apply(struct ring_table *into, const struct ring_table *o
 {
     struct reader reader = {bytes, false};
 
-    if (bytes.size < DIFFERENCE_HEADER_BYTES || take_u8(&reader) != FORMAT_DIFFERENCE)
+    if (bytes.size < DIFFERENCE_HEADER_BYTES || reader_take_u8(&reader) != FORMAT_DIFFERENCE)
         return RING_APPLY_BAD;
     struct ring_version base = take_version(&reader);
     struct ring_version version = take_version(&reader);
