@@ -35,9 +35,9 @@ void requests_start(struct requests *requests, enum request_class class,
     client->answer(client, &answered);
 }
 
-bool requests_owner_may_answer(struct requests *requests, uint64_t hash, unsigned read_quorum)
+bool requests_owner_may_answer(struct requests *requests, const struct operation *operation)
 {
-    (void)requests, (void)hash, (void)read_quorum;
+    (void)requests, (void)operation;
     return false;
 }
 

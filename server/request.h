@@ -67,9 +67,9 @@ void requests_end_turn(struct requests *);
 void requests_start(struct requests *, enum request_class, const struct operation *,
                     struct item *item, struct request_client *);
 
-/* Whether this node may answer a read from its store alone: R is 1, it owns the key, and is warm
- * for it. */
-bool requests_owner_may_answer(struct requests *, uint64_t hash, unsigned read_quorum);
+/* Whether this node may answer a read from its store alone: by the policy of the operation's key
+ * (hashed) R is 1 and this node one of its owners, and it is warm for it. */
+bool requests_owner_may_answer(struct requests *, const struct operation *);
 
 /* Commands that are in flight, answered ones included. */
 unsigned requests_in_flight(const struct requests *);
