@@ -304,6 +304,18 @@ void cell_write_deinit(struct store *store, struct cell_write *write)
     write->item = NULL;
 }
 
+/* Of an item that is not stored yet. */
+static void pin_new(struct item *item, unsigned pins)
+{
+    struct item_replica replica = item_replica(item);
+
+    if (pins == 0)
+        return;
+    replica.pins = (uint16_t)pins;
+    item_set_replica(item, replica);
+    item->is_pinned = 1;
+}
+
 bool cell_store_write(struct store *store, struct stripe *stripe, uint64_t hash, struct slice key,
                       const struct cell *cell, struct cell_write *write, uint64_t now_ms)
 {
@@ -312,12 +324,20 @@ bool cell_store_write(struct store *store, struct stripe *stripe, uint64_t hash,
     struct item *old = index_find(&stripe->index, hash, key, &place), *item;
     bool key_is_binary = write->key_is_binary;
     struct item_spec spec;
+    unsigned pins = 0;
 
     if (old != NULL && !item_is_hidden(old))
         key_is_binary = (old->bits & ITEM_KEY_BINARY) != 0;
     if (cell->sibling_count == 0) {
         if (old != NULL)
             stripe_remove(stripe, hash, old);
+        return true;
+    }
+    if (old != NULL)
+        pins = item_replica(old).pins;
+    if (write->adds_pin && pins == UINT16_MAX) {
+        store_unlock(stripe);
+        write->failed = true;
         return true;
     }
     spec = cell_item_spec(&cells->nodes, key, key_is_binary, cell);
@@ -331,7 +351,10 @@ bool cell_store_write(struct store *store, struct stripe *stripe, uint64_t hash,
     }
     item = write->item;
     write->item = NULL;
-    cell_item_write(&cells->nodes, item, hash, cell, write->copies);
+    pins += write->adds_pin;
+    cell_item_write(&cells->nodes, item, hash, cell,
+                    pins > 0 && !write->is_owner ? 0 : write->copies);
+    pin_new(item, pins);
     if (!stripe_put(stripe, hash, item)) {
         store_unlock(stripe);
         write->failed = true;
@@ -361,9 +384,17 @@ unsigned cell_store_merge(struct store *store, struct slice key,
         if (stripe->flushed > now->flushed_up_to)
             now->flushed_up_to = stripe->flushed;
         *stored = replica_store(own, request, now);
+        stored->makes_hint = stored->makes_hint && own->sibling_count > 0;
+        write->is_owner = now->is_owner;
+        write->adds_pin = stored->makes_hint;
     } while (stored->is_changed &&
              !cell_store_write(store, stripe, hash, key, own, write, now->wall_ms));
     if (!write->failed) {
+        if (stored->makes_hint && !stored->is_changed &&
+            !cell_store_pin(stripe, hash, key, now->is_owner)) {
+            stored->makes_hint = false;
+            stored->reply.status = STORE_REFUSED_HINTS;
+        }
         store_unlock(stripe);
         return needed;
     }

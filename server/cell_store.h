@@ -21,6 +21,10 @@
  *
  * Forgotten is always the whole cell, context and all: never the value alone.
  *
+ * A cell that is held for others, who could not be reached, is pinned, once for each hint and each
+ * hint to be: until its pins are gone it is never evicted, made a stub, or reaped.  A flush takes it
+ * all the same.  It is in no Merkle tree unless the node owns the key.
+ *
  * For each number of copies in use there is a Merkle forest (ring/merkle.h), which each change of
  * an item keeps current, whoever makes it: a partition lies within one stripe.
  *
@@ -64,7 +68,9 @@ struct slice cell_store_key(struct stripe *, uint64_t hash, unsigned skipped);
 
 /* How a cell is to be stored, and an item under construction while the lock is let go. */
 struct cell_write {
-    unsigned copies;    /* the class; 0: in no Merkle tree, as a cell held only for hints is */
+    unsigned copies;    /* the class; 0: in no Merkle tree */
+    bool is_owner;      /* of the key is this node; else the cell is in no tree while it has pins */
+    bool adds_pin;      /* for a hint that the caller is about to add (server/hint_queue.h) */
     bool key_is_binary; /* of a new key */
     bool failed;        /* no memory: the old cell stays */
     struct item *item;
@@ -78,10 +84,26 @@ bool cell_store_write(struct store *, struct stripe *, uint64_t hash, struct sli
                       const struct cell *, struct cell_write *, uint64_t now_ms);
 void cell_write_deinit(struct store *, struct cell_write *);
 
+/* One more pin for the cell of a key, which stays as it is but for `is_owner` as above.  False:
+ * nothing is held for the key, or it cannot have more.  Lock held. */
+bool cell_store_pin(struct stripe *, uint64_t hash, struct slice key, bool is_owner);
+
+/* One pin fewer; returns how many are left: 0, too, if the cell was lost to a flush.  Without pins
+ * it is again like any other, but in no tree before cell_store_class().  Lock held. */
+unsigned cell_store_unpin(struct stripe *, uint64_t hash, struct slice key);
+
+/* The cell of a key, if there is one, changes its class: into the trees of that one (0: of none).
+ * Lock held. */
+void cell_store_class(struct stripe *, uint64_t hash, struct slice key, unsigned copies);
+
+/* Drops the cell of a key, context and all, as one that others have.  Lock held. */
+void cell_store_drop(struct stripe *, uint64_t hash, struct slice key);
+
 /* Does what a peer's request asks for (replica_store()), and stores what comes of it.  `own` has
  * the caller's room; `now->clock` is filled in here, and `now->flushed_up_to` raised to what the
- * store knows.  Returns how many siblings both cells have: more than there is room for, and nothing
- * was done.  No lock held. */
+ * store knows.  `write->is_owner` and `adds_pin` are set here, too: if `stored->makes_hint` the cell
+ * has a pin for it.  Returns how many siblings both cells have: more than there is room for, and
+ * nothing was done.  No lock held. */
 unsigned cell_store_merge(struct store *, struct slice key, const struct store_request *,
                           struct replica_now *now, struct cell *own, struct cell_write *,
                           struct replica_stored *stored);

@@ -34,6 +34,8 @@ static void evict(struct execution *execution, const struct operation *operation
     struct stripe *stripe = store_lock(execution->store, hash);
     struct item *item = stripe_find(stripe, hash, key, execution->worker->now_ms);
 
+    if (item != NULL && item->is_pinned)
+        item = NULL; /* it would not be evicted */
     if (item != NULL)
         stripe_remove(stripe, hash, item);
     store_unlock(stripe);

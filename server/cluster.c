@@ -44,6 +44,12 @@ const struct siphash_key *cluster_context_key(const struct cluster *cluster)
     return NULL;
 }
 
+struct hint_queue *cluster_hints(struct cluster *cluster)
+{
+    (void)cluster;
+    return NULL;
+}
+
 const struct cluster_view *cluster_view_hold(struct cluster *cluster, unsigned worker)
 {
     (void)cluster, (void)worker;

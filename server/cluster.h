@@ -29,6 +29,7 @@
 #include <sys/socket.h>
 
 struct cluster;
+struct hint_queue;
 struct node;
 struct peer_secret;
 struct store;
@@ -85,6 +86,9 @@ const struct peer_secret *cluster_secret(const struct cluster *);
 /* Seals the contexts that clients are given: derived from the secret; without one drawn by the
  * founder and told to who joins.  NULL: it is not known yet; it never changes once known. */
 const struct siphash_key *cluster_context_key(const struct cluster *);
+
+/* Hints of workers on their way to the cluster thread (server/hint_queue.h). */
+struct hint_queue *cluster_hints(struct cluster *);
 
 /* --- workers, each for itself: `worker` is its number --- */
 

@@ -10,7 +10,7 @@
  *
  * Before a living item goes, dead ones do: see hunt_dead() in sweep.c.
  *
- * 1. Each item has at least one entry in the queue that `in_main` names.
+ * 1. Each item has at least one entry in the queue that `in_main` names, unless it is pinned.
  * 2. Entries beyond the items are stale; queue_tidy() keeps those below about a quarter.  An entry
  *    can look alive because its key was deleted and stored again: such doubles are told by the
  *    item's `tidied` bit, which each round of tidying turns over.  The older entry stays. */
@@ -67,6 +67,8 @@ bool queue_item(struct stripe *stripe, uint64_t hash, struct item *item)
 {
     const unsigned queue = item_queue(item);
 
+    if (queue == QUEUE_PINNED)
+        return true;
     item->tidied = !stripe->tidy_round[queue];
     return queue_push(&stripe->queues[queue], index_bits(&stripe->index, hash));
 }
@@ -334,7 +336,7 @@ static void look_for_older(struct stripe *stripe, struct candidate *oldest)
 
         for (unsigned i = 0; i < count; i++) {
             const struct candidate candidate = candidate_of(stripe, items[i]);
-            if (item_is_hidden(items[i]))
+            if (item_is_hidden(items[i]) || items[i]->is_pinned)
                 continue;
             if (oldest->stripe == NULL || is_older(&candidate, oldest))
                 *oldest = candidate;

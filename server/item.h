@@ -29,8 +29,8 @@
 /* Values from this size on are sent from the item itself instead of being copied. */
 #define ITEM_LONG_VALUE_BYTES 4096
 
-/* `accessed_s` wraps after four years. */
-#define ITEM_ACCESSED_MAX ((1u << 27) - 1)
+/* `accessed_s` wraps after two years. */
+#define ITEM_ACCESSED_MAX ((1u << 26) - 1)
 
 enum item_bit {
     ITEM_EXPIRES = 1 << 0,      /* has an expiry, 8 bytes: ms since 1970 */
@@ -48,7 +48,8 @@ enum item_bit {
 
 struct item {
     uint64_t hlc;               /* the dot of the newest write; standalone the cas value, too */
-    uint32_t accessed_s : 27;   /* seconds since the server's start, see server/clock.h */
+    uint32_t accessed_s : 26;   /* seconds since the server's start, see server/clock.h */
+    uint32_t is_pinned : 1;     /* a node of a cluster holds it for others, see server/cell_store.h */
     uint32_t tidied : 1;        /* in which round its queue entry was last seen, see evict.c */
     uint32_t frequency : 2;     /* S3-FIFO: uses since it was queued, up to 3 */
     uint32_t in_main : 1;       /* S3-FIFO: which queue holds it, see item_queue() */
@@ -65,7 +66,8 @@ struct item_replica {
     uint8_t kinds;  /* of its siblings (enum sibling_kind), or-ed */
     uint8_t copies; /* how many nodes are to have the key: its Merkle forest; 0: it is in none */
     uint8_t is_live; /* as in struct cell */
-    uint8_t unused[3];
+    uint8_t unused;
+    uint16_t pins; /* see cell_store_pin() */
 };
 
 /* What an item is made of. */
@@ -152,12 +154,15 @@ static inline bool item_is_hidden(const struct item *item)
     return (item->bits & ITEM_HIDDEN) == ITEM_HIDDEN;
 }
 
-/* The two queues of S3-FIFO, and on a node of a cluster those of hidden items, the oldest first. */
-enum { QUEUE_SMALL, QUEUE_MAIN, QUEUE_STUBS, QUEUE_TOMBSTONES, QUEUE_COUNT };
+/* The two queues of S3-FIFO, and on a node of a cluster those of hidden items, the oldest first.
+ * What is pinned is in none: it is counted under the last, which has no entries. */
+enum { QUEUE_SMALL, QUEUE_MAIN, QUEUE_STUBS, QUEUE_TOMBSTONES, QUEUE_PINNED, QUEUE_COUNT };
 
 /* Which of them has the item. */
 static inline unsigned item_queue(const struct item *item)
 {
+    if (item->is_pinned)
+        return QUEUE_PINNED;
     return item->in_main + (item_is_hidden(item) ? (unsigned)QUEUE_STUBS : (unsigned)QUEUE_SMALL);
 }
 

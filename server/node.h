@@ -129,6 +129,9 @@ void node_flush_run(struct node *, struct cluster_job *);
 struct repair *node_repair_new(struct node *);
 void node_repair_free(struct repair *);
 
+/* What cluster_hints() gives; any thread. */
+struct hint_queue *node_repair_hints(struct repair *);
+
 /* Begins with an empty memory; `is_founding`: the whole cluster does. */
 void node_repair_start(struct node *, bool is_founding);
 

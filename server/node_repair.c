@@ -1,23 +1,35 @@
 /* A node that has nothing to repair: neither hints nor anti-entropy yet, only the seams. */
+#include "server/hint_queue.h"
 #include "server/node.h"
+#include "server/settings.h"
 #include <stdlib.h>
 
 struct repair {
     struct node *node;
+    struct hint_queue hints;
 };
 
 struct repair *node_repair_new(struct node *node)
 {
     struct repair *repair = calloc(1, sizeof *repair);
 
-    if (repair != NULL)
-        repair->node = node;
+    if (repair == NULL)
+        return NULL;
+    repair->node = node;
+    hint_queue_init(&repair->hints, node->store, settings.hint_memory_bytes);
     return repair;
 }
 
 void node_repair_free(struct repair *repair)
 {
+    if (repair != NULL)
+        hint_queue_deinit(&repair->hints);
     free(repair);
+}
+
+struct hint_queue *node_repair_hints(struct repair *repair)
+{
+    return &repair->hints;
 }
 
 void node_repair_start(struct node *node, bool is_founding)

@@ -1,4 +1,5 @@
 #include "server/policy.h"
+#include "server/settings.h"
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -61,6 +62,11 @@ const struct policy *policy_of(struct slice key)
             return policy;
     }
     return &policy_default;
+}
+
+unsigned policy_copies(const struct policy *policy)
+{
+    return policy->copies != 0 ? policy->copies : settings.copies;
 }
 
 uint64_t policy_expiry_ms(const struct policy *policy, uint64_t expiry_ms, uint64_t now_ms)

@@ -44,6 +44,9 @@ void policies_clear(void);
 /* Never NULL. */
 const struct policy *policy_of(struct slice key);
 
+/* How many nodes are to have its keys. */
+unsigned policy_copies(const struct policy *);
+
 /* The expiry (ms since 1970; 0: never) that a key gets which asks for `expiry_ms`. */
 uint64_t policy_expiry_ms(const struct policy *, uint64_t expiry_ms, uint64_t now_ms);
 

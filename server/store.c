@@ -236,10 +236,12 @@ uint64_t stripe_drop(struct stripe *stripe, struct index_place place, struct ite
     return bytes;
 }
 
-/* Takes out a dead item that was looked for. */
+/* Takes out a dead item that was looked for, if it need not stay. */
 static void drop_found_dead(struct stripe *stripe, struct index_place place, struct item *item,
                             uint64_t now_ms)
 {
+    if (stripe_keeps_dead(stripe, item))
+        return;
     if (is_expired(item, now_ms))
         stripe->counters.get_expired++;
     else

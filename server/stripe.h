@@ -86,6 +86,12 @@ enum leave_reason { LEAVE_DELETED, LEAVE_EVICTED, LEAVE_DEAD };
 /* Whether the item is expired or flushed.  Lock held. */
 bool stripe_is_dead(const struct stripe *, const struct item *, uint64_t now_ms);
 
+/* Whether a dead item has to stay: pinned, and not flushed.  Lock held. */
+static inline bool stripe_keeps_dead(const struct stripe *stripe, const struct item *item)
+{
+    return item->is_pinned && item->hlc > stripe->flushed;
+}
+
 /* Takes the item at that place out, counts it for the reason, and frees it.  On a node of a cluster
  * one that is evicted or has expired may leave a stub in its place: the caller has the stubs trimmed
  * (cells_trim()) once it holds no pointers to items.  Returns the bytes freed, as allocated.  Lock
@@ -147,7 +153,7 @@ void queue_entry_went_stale(struct stripe *);
  * takes.  Lock held. */
 bool earns_its_place(const struct stripe *, const struct item *, unsigned uses);
 
-/* Puts an entry for the item into its queue.  Lock held. */
+/* Puts an entry for the item into its queue, if it is in one.  Lock held. */
 bool queue_item(struct stripe *, uint64_t hash, struct item *);
 
 /* The lines of ghosts that go with an index of that size. */

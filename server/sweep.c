@@ -95,6 +95,8 @@ static uint64_t hunt_bucket(struct stripe *stripe, uint32_t bucket, uint64_t now
     for (unsigned i = 0; i < count; i++) {
         const uint64_t expiry_ms = item_expiry_ms(items[i]);
 
+        if (stripe_keeps_dead(stripe, items[i]))
+            continue; /* whoever unpins it expects its expiry anew */
         if (stripe_is_dead(stripe, items[i], now_ms)) {
             freed += drop_dead(stripe, items[i]);
             ++*dead;
