@@ -1,5 +1,6 @@
 /* Passing a command on: who gets it, what is repeated, and one answer. */
 #include "ring/forward.h"
+#include "tests/unit/quorum_check.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -7,22 +8,8 @@
 
 #define DEADLINE_MS 901
 
-static struct route route;
 static struct forward forward;
-static struct request_effects effects;
 static const struct request_id id = {3, 42};
-
-/* Owners 1 .. 3, fallbacks 4 and 5; all reachable; this node is `self`. */
-static void make_route(node_id self)
-{
-    route = (struct route){.copies = 3, .count = 5, .self = (unsigned)self - 1};
-    for (unsigned i = 0; i < route.count; i++)
-        route.nodes[i] = (struct route_node){.id = i + 1,
-                                             .hedge_ms = 20,
-                                             .is_owner = i < 3,
-                                             .is_reachable = true,
-                                             .is_self = i + 1 == self};
-}
 
 static enum forward_step step(struct forward_event event)
 {
@@ -60,7 +47,7 @@ static void assert_sent_to(node_id to)
     assert_int_equal(effects.sends[0].to, to);
 }
 
-static void assert_answer(enum request_answer answer, bool is_relayed)
+static void assert_last_answer(enum request_answer answer, bool is_relayed)
 {
     assert_true(effects.answers);
     assert_int_equal(effects.answer, answer);
@@ -72,10 +59,10 @@ static void assert_answer(enum request_answer answer, bool is_relayed)
 static void the_write_coordinator_does_it_itself(void **state)
 {
     (void)state;
-    make_route(1);
+    make_route(3, 5, 1);
     assert_int_equal(start(REQUEST_DECIDED, true, NULL), FORWARD_COORDINATES);
     assert_int_equal(effects.send_count, 0);
-    make_route(2);
+    make_route(3, 5, 2);
     route.nodes[0].is_warming = true;
     assert_int_equal(start(REQUEST_BLIND, true, NULL), FORWARD_COORDINATES);
 }
@@ -83,7 +70,7 @@ static void the_write_coordinator_does_it_itself(void **state)
 static void others_pass_it_on_and_answer_what_they_hear(void **state)
 {
     (void)state;
-    make_route(3);
+    make_route(3, 5, 3);
     assert_int_equal(start(REQUEST_DECIDED, true, NULL), FORWARD_WAITS);
     assert_sent_to(1);
     struct forward_request request = forward_request_make(&forward, 101);
@@ -92,7 +79,7 @@ static void others_pass_it_on_and_answer_what_they_hear(void **state)
     assert_int_equal(request.tried[0], 3);
     assert_int_equal(request.budget_ms, 700);
     assert_int_equal(reply(1, ANSWER_WRITE_FAILED), FORWARD_ANSWERS);
-    assert_answer(ANSWER_WRITE_FAILED, true);
+    assert_last_answer(ANSWER_WRITE_FAILED, true);
     assert_int_equal(effects.got, 1);
     assert_int_equal(effects.needed, 2);
 }
@@ -100,7 +87,7 @@ static void others_pass_it_on_and_answer_what_they_hear(void **state)
 static void what_was_refused_or_not_sent_goes_to_the_next(void **state)
 {
     (void)state;
-    make_route(4);
+    make_route(3, 5, 4);
     assert_int_equal(start(REQUEST_DECIDED, true, NULL), FORWARD_WAITS);
     assert_int_equal(happen(FORWARD_UNSENT, 1, 2), FORWARD_WAITS);
     assert_sent_to(2);
@@ -114,21 +101,21 @@ static void what_was_refused_or_not_sent_goes_to_the_next(void **state)
 static void a_decided_command_whose_outcome_is_unknown_is_not_repeated(void **state)
 {
     (void)state;
-    make_route(3);
+    make_route(3, 5, 3);
     start(REQUEST_DECIDED, true, NULL);
     assert_int_equal(forward_deadline_ms(&forward), DEADLINE_MS);
     assert_int_equal(happen(FORWARD_LOST, 1, 5), FORWARD_ANSWERS);
-    assert_answer(ANSWER_UNKNOWN, false);
+    assert_last_answer(ANSWER_UNKNOWN, false);
     start(REQUEST_DECIDED, true, NULL);
     assert_sent_to(2); /* 1 is known to be down now */
     assert_int_equal(happen(FORWARD_TICK, NODE_NONE, DEADLINE_MS), FORWARD_ANSWERS);
-    assert_answer(ANSWER_UNKNOWN, false);
+    assert_last_answer(ANSWER_UNKNOWN, false);
 }
 
 static void blind_and_context_writes_are_repeated_elsewhere(void **state)
 {
     (void)state;
-    make_route(3);
+    make_route(3, 5, 3);
     start(REQUEST_BLIND, true, NULL);
     assert_int_equal(happen(FORWARD_LOST, 1, 5), FORWARD_WAITS);
     assert_sent_to(2);
@@ -136,12 +123,12 @@ static void blind_and_context_writes_are_repeated_elsewhere(void **state)
     assert_int_equal(happen(FORWARD_TICK, NODE_NONE, 303), FORWARD_WAITS);
     assert_int_equal(effects.send_count, 0);
     assert_int_equal(happen(FORWARD_TICK, NODE_NONE, 304), FORWARD_COORDINATES);
-    make_route(3);
+    make_route(3, 5, 3);
     start(REQUEST_CONTEXT, true, NULL);
     assert_int_equal(reply(1, ANSWER_UNKNOWN), FORWARD_WAITS);
     assert_sent_to(2);
     assert_int_equal(reply(1, ANSWER_DONE), FORWARD_ANSWERS); /* late, but an answer */
-    assert_answer(ANSWER_DONE, true);
+    assert_last_answer(ANSWER_DONE, true);
 }
 
 static void strangers_are_not_believed(void **state)
@@ -149,7 +136,7 @@ static void strangers_are_not_believed(void **state)
     struct forward_reply other = {{3, 43}, ANSWER_DONE, 0, 0};
 
     (void)state;
-    make_route(3);
+    make_route(3, 5, 3);
     start(REQUEST_DECIDED, true, NULL);
     assert_int_equal(reply(2, ANSWER_DONE), FORWARD_WAITS);
     assert_int_equal(reply(1, (enum request_answer)77), FORWARD_WAITS);
@@ -164,7 +151,7 @@ static void a_node_that_was_asked_passes_it_on_at_most_twice(void **state)
     struct forward_request from = {.id = id, .hops = 1, .tried_count = 1, .tried = {5}};
 
     (void)state;
-    make_route(3); /* node 5 thinks that 3 coordinates; 3 sees 1 before itself */
+    make_route(3, 5, 3); /* node 5 thinks that 3 coordinates; 3 sees 1 before itself */
     assert_int_equal(start(REQUEST_DECIDED, true, &from), FORWARD_WAITS);
     assert_sent_to(1);
     struct forward_request request = forward_request_make(&forward, 1);
@@ -179,14 +166,14 @@ static void it_never_goes_back_to_a_node_that_had_it(void **state)
     struct forward_request from = {.id = id, .hops = 1, .tried_count = 2, .tried = {1, 2}};
 
     (void)state;
-    make_route(3);
+    make_route(3, 5, 3);
     assert_int_equal(start(REQUEST_DECIDED, true, &from), FORWARD_COORDINATES);
 }
 
 static void a_node_that_must_not_coordinate_finds_another_or_refuses(void **state)
 {
     (void)state;
-    make_route(1);
+    make_route(3, 5, 1);
     assert_int_equal(start(REQUEST_DECIDED, false, NULL), FORWARD_WAITS);
     assert_sent_to(2);
     for (node_id node = 2; node < 5; node++) {
@@ -194,12 +181,12 @@ static void a_node_that_must_not_coordinate_finds_another_or_refuses(void **stat
         assert_sent_to(node + 1);
     }
     assert_int_equal(happen(FORWARD_UNSENT, 5, 2), FORWARD_ANSWERS);
-    assert_answer(ANSWER_REFUSED, false);
+    assert_last_answer(ANSWER_REFUSED, false);
     assert_int_equal(start(REQUEST_BLIND, false, NULL), FORWARD_WAITS);
     for (node_id node = 2; node < 5; node++)
         happen(FORWARD_LOST, node, 2);
     assert_int_equal(happen(FORWARD_LOST, 5, 2), FORWARD_ANSWERS);
-    assert_answer(ANSWER_UNKNOWN, false); /* one of them may have done it */
+    assert_last_answer(ANSWER_UNKNOWN, false); /* one of them may have done it */
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 /* Quorum reads: whose answers count, what is merged, and what is repaired. */
 #include "ring/quorum_read.h"
+#include "tests/unit/quorum_check.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -10,10 +11,7 @@
 #define ROOM        16
 #define WALL_MS     5000
 
-static struct route route;
 static struct quorum_read read;
-static struct request_effects effects;
-static struct ring_trace trace;
 static struct cell merged, nothing, older, newer, stub, tombstone, expired;
 static struct sibling memory[8][ROOM];
 
@@ -30,11 +28,10 @@ static void make_cell(struct cell *cell, unsigned i, hlc_time hlc)
     assert_int_equal(cell_put_blind(cell, &written), CELL_PUT_DONE);
 }
 
-static int make_cells(void **state)
+static void make_cells(void)
 {
     struct sibling written = sibling_of_tombstone((struct dot){1, 300});
 
-    (void)state;
     cell_init(&nothing, memory[0], ROOM);
     make_cell(&older, 1, 100);
     make_cell(&newer, 2, 200);
@@ -46,31 +43,17 @@ static int make_cells(void **state)
     expired.siblings[0].reg.expires_ms = WALL_MS;
     cell_evict(&expired);
     cell_init(&merged, memory[7], ROOM);
-    return 0;
-}
-
-/* Owners 1 .. copies, then fallbacks up to `count`; all reachable; this node is `self`. */
-static void make_route(unsigned copies, unsigned count, node_id self)
-{
-    make_cells(NULL);
-    route = (struct route){.copies = copies, .count = count, .self = (unsigned)self - 1};
-    for (unsigned i = 0; i < count; i++)
-        route.nodes[i] = (struct route_node){.id = i + 1,
-                                             .hedge_ms = 20,
-                                             .is_owner = i < copies,
-                                             .is_reachable = true,
-                                             .is_self = i + 1 == self};
 }
 
 static void step(struct read_event event)
 {
-    ring_trace_clear(&trace);
-    effects.trace = &trace;
+    clear_trace();
     quorum_read_step(&read, &event, &effects);
 }
 
 static void start(unsigned needed)
 {
+    make_cells();
     quorum_read_init(&read, &(struct quorum_read_start){.route = &route,
                                                         .merged = &merged,
                                                         .operation = OPERATION,
@@ -136,24 +119,13 @@ static void tick(uint64_t now_ms)
 
 static void assert_sent(unsigned i, node_id to, enum request_send_kind kind)
 {
-    assert_true(i < effects.send_count);
-    assert_int_equal(effects.sends[i].to, to);
-    assert_int_equal(effects.sends[i].kind, kind);
-    assert_int_equal(effects.sends[i].hint_for, NODE_NONE);
+    assert_send(i, kind, to, NODE_NONE);
 }
 
 static void assert_silent(void)
 {
     assert_int_equal(effects.send_count, 0);
     assert_false(effects.answers);
-}
-
-static void assert_answer(enum request_answer answer, unsigned got, unsigned needed)
-{
-    assert_true(effects.answers);
-    assert_int_equal(effects.answer, answer);
-    assert_int_equal(effects.got, got);
-    assert_int_equal(effects.needed, needed);
 }
 
 static void assert_shows(hlc_time hlc)

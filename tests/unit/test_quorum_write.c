@@ -1,5 +1,6 @@
 /* Quorum writes: who gets the cell, and when the client hears what. */
 #include "ring/quorum_write.h"
+#include "tests/unit/quorum_check.h"
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -8,27 +9,11 @@
 #define DEADLINE_MS 1000
 #define OPERATION   77
 
-static struct route route;
 static struct quorum_write write;
-static struct request_effects effects;
-static struct ring_trace trace;
-
-/* Owners 1 .. copies, then fallbacks up to `count`; all reachable; this node is `self`. */
-static void make_route(unsigned copies, unsigned count, node_id self)
-{
-    route = (struct route){.copies = copies, .count = count, .self = (unsigned)self - 1};
-    for (unsigned i = 0; i < count; i++)
-        route.nodes[i] = (struct route_node){.id = i + 1,
-                                             .hedge_ms = 20,
-                                             .is_owner = i < copies,
-                                             .is_reachable = true,
-                                             .is_self = i + 1 == self};
-}
 
 static void step(struct write_event event)
 {
-    ring_trace_clear(&trace);
-    effects.trace = &trace;
+    clear_trace();
     quorum_write_step(&write, &event, &effects);
 }
 
@@ -66,18 +51,7 @@ static void rewritten(hlc_time hlc)
 
 static void assert_sent(unsigned i, node_id to, node_id hint_for)
 {
-    assert_true(i < effects.send_count);
-    assert_int_equal(effects.sends[i].kind, SEND_STORE);
-    assert_int_equal(effects.sends[i].to, to);
-    assert_int_equal(effects.sends[i].hint_for, hint_for);
-}
-
-static void assert_answer(enum request_answer answer, unsigned got, unsigned needed)
-{
-    assert_true(effects.answers);
-    assert_int_equal(effects.answer, answer);
-    assert_int_equal(effects.got, got);
-    assert_int_equal(effects.needed, needed);
+    assert_send(i, SEND_STORE, to, hint_for);
 }
 
 static void it_answers_at_w_and_goes_on_to_n(void **state)
