@@ -253,15 +253,22 @@ static void send(struct replicas *replicas, struct replica *from, struct exchang
     send_letter(replicas, letter, message->head.from, message->head.to);
 }
 
+static void send_all(struct replicas *replicas, struct replica *replica,
+                     struct exchange_message *messages, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        send(replicas, replica, &messages[i]);
+}
+
 /* The machines. */
 
-static unsigned scan(const struct replicas *replicas, const struct replica *replica,
-                     const struct exchange_scan *wanted, struct exchange_item *items,
-                     uint64_t *reached)
+static struct exchange_scanned scan(const struct replicas *replicas, const struct replica *replica,
+                                    const struct exchange_scan *wanted,
+                                    struct exchange_item items[EXCHANGE_KEYS_MAX])
 {
-    unsigned count = 0;
+    struct exchange_scanned scanned = {
+        .number = wanted->number, .items = items, .reached = wanted->last};
 
-    *reached = wanted->last;
     for (unsigned i = place_of(replica, wanted->first); i < replica->entry_count; i++) {
         struct entry *entry = replica->entries[i];
         unsigned class = replicas_class_of(replicas, entry->key_hash);
@@ -270,14 +277,14 @@ static unsigned scan(const struct replicas *replicas, const struct replica *repl
         if (replica->forests[class].copies < wanted->copies_min ||
             replica->forests[class].copies > wanted->copies_max || entry->cell.sibling_count == 0)
             continue;
-        if (count == wanted->items_max) {
-            *reached = entry->key_hash - 1;
+        if (scanned.item_count == wanted->items_max) {
+            scanned.reached = entry->key_hash - 1;
             break;
         }
-        exchange_item_init(&items[count], entry->key_hash, &entry->cell);
-        items[count++].bytes += 10;
+        exchange_item_init(&items[scanned.item_count], entry->key_hash, &entry->cell);
+        items[scanned.item_count++].bytes += 10;
     }
-    return count;
+    return scanned;
 }
 
 static void run_sync(struct replicas *replicas, struct replica *replica, unsigned peer,
@@ -294,12 +301,10 @@ static void run_sync(struct replicas *replicas, struct replica *replica, unsigne
     sync_step(&replica->syncs[peer], event, &effects);
     for (unsigned p = effects.compared_first; p < effects.compared_end; p++)
         replica->compared[peer] |= (uint64_t)1 << p;
-    for (unsigned i = 0; i < effects.message_count; i++)
-        send(replicas, replica, &effects.messages[i]);
+    send_all(replicas, replica, effects.messages, effects.message_count);
     for (unsigned i = 0; i < effects.scan_count; i++) {
         struct exchange_item items[EXCHANGE_KEYS_MAX];
-        struct exchange_scanned scanned = {.number = effects.scans[i].number, .items = items};
-        scanned.item_count = scan(replicas, replica, &effects.scans[i], items, &scanned.reached);
+        struct exchange_scanned scanned = scan(replicas, replica, &effects.scans[i], items);
         run_sync(replicas, replica, peer,
                  &(struct sync_event){.type = SYNC_SCANNED, .scanned = &scanned});
     }
@@ -316,8 +321,7 @@ static void run_fill(struct replicas *replicas, struct replica *replica, struct 
     event->peers = replica->peers;
     event->bucket = &replica->bucket;
     fill_step(&replica->fill, event, &effects);
-    for (unsigned i = 0; i < effects.message_count; i++)
-        send(replicas, replica, &effects.messages[i]);
+    send_all(replicas, replica, effects.messages, effects.message_count);
 }
 
 /* Whether every owner, by the table that the replica goes by, knows all that is in the cell. */
@@ -359,12 +363,10 @@ static void run_handoff(struct replicas *replicas, struct replica *replica,
         replicas->bad_drops += !owners_have(replicas, replica, entry);
         replicas_drop(replicas, replica, entry->key_hash);
     }
-    for (unsigned i = 0; i < effects.message_count; i++)
-        send(replicas, replica, &effects.messages[i]);
+    send_all(replicas, replica, effects.messages, effects.message_count);
     for (unsigned i = 0; i < effects.scan_count; i++) {
         struct exchange_item items[EXCHANGE_KEYS_MAX];
-        struct exchange_scanned scanned = {.number = effects.scans[i].number, .items = items};
-        scanned.item_count = scan(replicas, replica, &effects.scans[i], items, &scanned.reached);
+        struct exchange_scanned scanned = scan(replicas, replica, &effects.scans[i], items);
         run_handoff(replicas, replica,
                     &(struct handoff_event){.type = HANDOFF_ITEMS, .scanned = &scanned});
     }
@@ -426,8 +428,7 @@ static void run_aftercut(struct replicas *replicas, struct replica *replica,
     aftercut_step(&replica->aftercut, event, &effects);
     for (unsigned i = 0; i < effects.forget_count; i++)
         forget(replicas, replica, &effects.forgets[i]);
-    for (unsigned i = 0; i < effects.message_count; i++)
-        send(replicas, replica, &effects.messages[i]);
+    send_all(replicas, replica, effects.messages, effects.message_count);
     for (unsigned i = 0; i < effects.scan_count; i++) {
         struct exchange_dot dots[EXCHANGE_KEYS_MAX];
         struct aftercut_scanned scanned = {.number = effects.scans[i].scan.number, .dots = dots};
@@ -494,7 +495,7 @@ static void on_digests(struct replicas *replicas, struct replica *replica,
     enum exchange_answer answer = exchange_admit_digests(&view, request, &wanted);
 
     if (answer == EXCHANGE_DONE)
-        scanned.item_count = scan(replicas, replica, &wanted, items, &scanned.reached);
+        scanned = scan(replicas, replica, &wanted, items);
     exchange_answer_digests(&view, request, answer, &scanned, &reply.difference);
     send(replicas, replica, &reply);
 }

@@ -67,6 +67,25 @@ static enum hints_add add(struct fixture *f, struct hinted *cell, struct hint *h
     return hints_add(&f->hints, cell, hint, target, bytes, f->now_ms);
 }
 
+/* Adds `count` hints for Alice, of so many bytes each. */
+static void add_all(struct fixture *f, struct hinted *cells, struct hint *hints, unsigned count,
+                    uint32_t bytes)
+{
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(add(f, &cells[i], &hints[i], ALICE, bytes), HINTS_ADDED);
+}
+
+/* One hint of 100 bytes, on its way to Alice under the number that is returned. */
+static uint64_t set_up_on_its_way(struct fixture *f, struct hinted *cell, struct hint *hint)
+{
+    *cell = (struct hinted){.key_hash = 1};
+    set_up(f);
+    add_all(f, cell, hint, 1, 100);
+    reach(f, ALICE);
+    assert_int_equal(f->effects.deliver_count, 1);
+    return f->effects.delivers[0].number;
+}
+
 static void a_hint_waits_for_its_target(void **state)
 {
     struct fixture f;
@@ -90,14 +109,11 @@ static void a_hint_waits_for_its_target(void **state)
 static void only_the_acknowledgement_ends_it(void **state)
 {
     struct fixture f;
-    struct hinted cell = {.key_hash = 1};
+    struct hinted cell;
     struct hint hint;
+    uint64_t number = set_up_on_its_way(&f, &cell, &hint);
 
     (void)state;
-    set_up(&f);
-    assert_int_equal(add(&f, &cell, &hint, ALICE, 100), HINTS_ADDED);
-    reach(&f, ALICE);
-    uint64_t number = f.effects.delivers[0].number;
     assert_int_equal(f.effects.release_count, 0);
     assert_int_equal(hints_left(&f.hints, ALICE), 1);
     assert_int_equal(f.hints.bytes_used, 100);
@@ -114,14 +130,11 @@ static void only_the_acknowledgement_ends_it(void **state)
 static void without_an_answer_it_is_sent_again_under_another_number(void **state)
 {
     struct fixture f;
-    struct hinted cell = {.key_hash = 1};
+    struct hinted cell;
     struct hint hint;
+    uint64_t number = set_up_on_its_way(&f, &cell, &hint);
 
     (void)state;
-    set_up(&f);
-    assert_int_equal(add(&f, &cell, &hint, ALICE, 100), HINTS_ADDED);
-    reach(&f, ALICE);
-    uint64_t number = f.effects.delivers[0].number;
     assert_int_equal(hints_deadline_ms(&f.hints, &f.bucket), f.now_ms + options.retry_ms);
     f.now_ms += options.retry_ms;
     tick(&f);
@@ -140,8 +153,7 @@ static void repeated_and_foreign_answers_end_nothing(void **state)
 
     (void)state;
     set_up(&f);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(add(&f, &cells[i], &hints[i], ALICE, 10), HINTS_ADDED);
+    add_all(&f, cells, hints, 2, 10);
     reach(&f, BOB);
     reach(&f, ALICE);
     assert_int_equal(f.effects.deliver_count, 2);
@@ -158,14 +170,11 @@ static void repeated_and_foreign_answers_end_nothing(void **state)
 static void a_cell_stored_anew_while_its_hint_is_on_the_way_is_sent_again(void **state)
 {
     struct fixture f;
-    struct hinted cell = {.key_hash = 1};
+    struct hinted cell;
     struct hint hint, spare;
+    uint64_t first = set_up_on_its_way(&f, &cell, &hint);
 
     (void)state;
-    set_up(&f);
-    assert_int_equal(add(&f, &cell, &hint, ALICE, 100), HINTS_ADDED);
-    reach(&f, ALICE);
-    uint64_t first = f.effects.delivers[0].number;
     assert_int_equal(add(&f, &cell, &spare, ALICE, 120), HINTS_REPEATED);
     assert_int_equal(f.hints.bytes_used, 120);
     answer(&f, ALICE, first, HINT_STORED);
@@ -256,8 +265,7 @@ static void more_of_them_than_fit_the_effects_are_dropped_step_by_step(void **st
 
     (void)state;
     set_up(&f);
-    for (unsigned i = 0; i < MANY; i++)
-        assert_int_equal(add(&f, &cells[i], &hints[i], ALICE, 1), HINTS_ADDED);
+    add_all(&f, cells, hints, MANY, 1);
     f.now_ms += options.lifetime_ms;
     reach(&f, ALICE);
     assert_int_equal(f.effects.deliver_count, 0);
@@ -279,8 +287,7 @@ static void hints_for_a_node_that_left_are_handed_back(void **state)
 
     (void)state;
     set_up(&f);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(add(&f, &cells[i], &hints[i], ALICE, 10), HINTS_ADDED);
+    add_all(&f, cells, hints, 2, 10);
     reach(&f, ALICE);
     answer(&f, ALICE, f.effects.delivers[0].number, HINT_NOT_OWNER);
     assert_int_equal(f.effects.release_count, 1);
@@ -294,14 +301,12 @@ static void hints_for_a_node_that_left_are_handed_back(void **state)
 static void who_refuses_is_left_alone_for_longer_and_longer(void **state)
 {
     struct fixture f;
-    struct hinted cell = {.key_hash = 1};
+    struct hinted cell;
     struct hint hint;
     uint64_t pause_ms = options.retry_ms;
 
     (void)state;
-    set_up(&f);
-    assert_int_equal(add(&f, &cell, &hint, ALICE, 10), HINTS_ADDED);
-    reach(&f, ALICE);
+    set_up_on_its_way(&f, &cell, &hint);
     for (unsigned i = 0; i < 6; i++) {
         assert_int_equal(f.effects.deliver_count, 1);
         answer(&f, ALICE, f.effects.delivers[0].number, HINT_REFUSED);
@@ -322,8 +327,7 @@ static void a_burst_of_refusals_counts_as_one(void **state)
 
     (void)state;
     set_up(&f);
-    for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(add(&f, &cells[i], &hints[i], ALICE, 10), HINTS_ADDED);
+    add_all(&f, cells, hints, 4, 10);
     reach(&f, ALICE);
     assert_int_equal(f.effects.deliver_count, 4);
     for (unsigned i = 0; i < 4; i++)
@@ -342,8 +346,7 @@ static void deliveries_wait_for_tokens(void **state)
     (void)state;
     set_up(&f);
     token_bucket_init(&f.bucket, 100, 1, f.now_ms);
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(add(&f, &cells[i], &hints[i], ALICE, 101), HINTS_ADDED);
+    add_all(&f, cells, hints, 2, 101);
     reach(&f, ALICE);
     assert_int_equal(f.effects.deliver_count, 1);
     answer(&f, ALICE, f.effects.delivers[0].number, HINT_STORED);
