@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from harness import TIMEOUT_S
+from connection import TIMEOUT_S
 
 
 def _openssl(*args):

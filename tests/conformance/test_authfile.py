@@ -7,7 +7,8 @@ import time
 import unittest
 
 import binary_packets as b
-from harness import TIMEOUT_S, Closed, Server, memcached_bug
+from connection import TIMEOUT_S, Closed
+from harness import Server, memcached_bug
 
 UNAUTHENTICATED = b"CLIENT_ERROR unauthenticated\r\n"
 FAILURE = b"CLIENT_ERROR authentication failure\r\n"

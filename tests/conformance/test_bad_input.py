@@ -5,7 +5,8 @@ import time
 import unittest
 
 import binary_packets as b
-from harness import Closed, ServerCase
+from connection import Closed
+from harness import ServerCase
 
 STORED = b"STORED\r\n"
 

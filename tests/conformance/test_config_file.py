@@ -6,7 +6,8 @@ import tempfile
 import time
 import unittest
 
-from harness import TIMEOUT_S, Server, refused_start, ringcached_only
+from connection import TIMEOUT_S
+from harness import Server, refused_start, ringcached_only
 
 STORED = b"STORED\r\n"
 

@@ -11,8 +11,8 @@ import time
 import unittest
 
 import binary_packets as b
-from harness import (IS_MEMCACHED, SERVER, TIMEOUT_S, Connection, Server,
-                     refused_start)
+from connection import TIMEOUT_S, Connection
+from harness import IS_MEMCACHED, SERVER, Server, refused_start
 
 STORED = b"STORED\r\n"
 ROOT = ["-u", "root"] if os.getuid() == 0 else []

@@ -7,7 +7,8 @@ import tempfile
 import unittest
 
 import binary_packets as b
-from harness import SERVER, TIMEOUT_S, Server, needs_program
+from connection import TIMEOUT_S
+from harness import SERVER, Server, needs_program
 
 USER, PASSWORD = b"tester", b"correct horse"
 

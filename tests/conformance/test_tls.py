@@ -12,8 +12,9 @@ import unittest
 
 import binary_packets as b
 from certificates import Authority
-from harness import (SERVER, TIMEOUT_S, Closed, Connection, Server, client_context,
-                     needs_program, refused_start, ringcached_only)
+from connection import TIMEOUT_S, Closed, Connection
+from harness import (SERVER, Server, client_context, needs_program, refused_start,
+                     ringcached_only)
 
 STORED = b"STORED\r\n"
 
