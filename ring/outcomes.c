@@ -9,22 +9,22 @@ static uint32_t bucket_of(const struct outcomes *outcomes, struct request_id id)
     return (uint32_t)(mixed >> 32) & (outcomes->room - 1);
 }
 
-void outcomes_init(struct outcomes *outcomes, struct outcome *entries, uint32_t room,
+void outcomes_init(struct outcomes *outcomes, struct outcome_entry *entries, uint32_t room,
                    uint64_t keep_ms)
 {
     assert(room >= 1);
     assert((room & (room - 1)) == 0);
     *outcomes = (struct outcomes){.entries = entries, .room = room, .keep_ms = keep_ms};
     for (uint32_t i = 0; i < room; i++)
-        entries[i] = (struct outcome){.next = OUTCOMES_NOWHERE, .first = OUTCOMES_NOWHERE};
+        entries[i] = (struct outcome_entry){.next = OUTCOMES_NOWHERE, .first = OUTCOMES_NOWHERE};
 }
 
-static struct outcome *find(const struct outcomes *outcomes, struct request_id id)
+static struct outcome_entry *find(const struct outcomes *outcomes, struct request_id id)
 {
     uint32_t i = outcomes->entries[bucket_of(outcomes, id)].first;
 
     while (i != OUTCOMES_NOWHERE) {
-        struct outcome *entry = &outcomes->entries[i];
+        struct outcome_entry *entry = &outcomes->entries[i];
         assert(i < outcomes->room);
         if (entry->id.number == id.number && entry->id.origin == id.origin)
             return entry;
@@ -37,7 +37,7 @@ static void add(struct outcomes *outcomes, struct request_id id, uint64_t expire
 {
     uint32_t i = (outcomes->oldest + outcomes->used) & (outcomes->room - 1);
     uint32_t *first = &outcomes->entries[bucket_of(outcomes, id)].first;
-    struct outcome *entry = &outcomes->entries[i];
+    struct outcome_entry *entry = &outcomes->entries[i];
 
     assert(outcomes->used < outcomes->room);
     entry->id = id;
@@ -51,9 +51,9 @@ static void add(struct outcomes *outcomes, struct request_id id, uint64_t expire
 }
 
 enum outcomes_begin outcomes_begin(struct outcomes *outcomes, struct request_id id, uint64_t now_ms,
-                                   const struct outcome **known)
+                                   const struct outcome_entry **known)
 {
-    const struct outcome *entry = find(outcomes, id);
+    const struct outcome_entry *entry = find(outcomes, id);
 
 #ifdef RING_BREAK_OUTCOME_FORGOTTEN
     entry = NULL;
@@ -73,7 +73,7 @@ enum outcomes_begin outcomes_begin(struct outcomes *outcomes, struct request_id 
 bool outcomes_finish(struct outcomes *outcomes, struct request_id id, enum request_answer answer,
                      unsigned got, unsigned needed, uint64_t saved)
 {
-    struct outcome *entry = find(outcomes, id);
+    struct outcome_entry *entry = find(outcomes, id);
 
     if (entry == NULL || entry->answer != 0)
         return false;
@@ -87,7 +87,7 @@ bool outcomes_finish(struct outcomes *outcomes, struct request_id id, enum reque
 
 bool outcomes_expire(struct outcomes *outcomes, uint64_t now_ms, uint64_t *saved)
 {
-    struct outcome *oldest = &outcomes->entries[outcomes->oldest];
+    struct outcome_entry *oldest = &outcomes->entries[outcomes->oldest];
 
     if (outcomes->used == 0 || oldest->expires_ms > now_ms)
         return false;

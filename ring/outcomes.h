@@ -14,7 +14,7 @@
 
 #define OUTCOMES_NOWHERE UINT32_MAX
 
-struct outcome {
+struct outcome_entry {
     struct request_id id;
     uint64_t expires_ms;
     uint64_t saved; /* the caller's handle of what the client hears */
@@ -26,7 +26,7 @@ struct outcome {
 
 /* Entries form a queue, oldest first, since all are kept for the same time. */
 struct outcomes {
-    struct outcome *entries;
+    struct outcome_entry *entries;
     uint32_t room;         /* a power of two */
     uint32_t oldest, used; /* the queue: `used` entries from `oldest`, round the end */
     uint64_t keep_ms;
@@ -41,12 +41,13 @@ enum outcomes_begin {
 
 /* Borrows `entries`, `room` of them, for as long as it lives.  `keep_ms` is twice the time that a
  * command may take. */
-void outcomes_init(struct outcomes *, struct outcome *entries, uint32_t room, uint64_t keep_ms);
+void outcomes_init(struct outcomes *, struct outcome_entry *entries, uint32_t room,
+                   uint64_t keep_ms);
 
 /* Looks a command up, and remembers it if it is new.  `known` is set with OUTCOMES_KNOWN, and is
  * valid until the next call. */
 enum outcomes_begin outcomes_begin(struct outcomes *, struct request_id, uint64_t now_ms,
-                                   const struct outcome **known);
+                                   const struct outcome_entry **known);
 
 /* Keeps the answer to a command that has begun; takes `saved` until outcomes_expire() gives it
  * back.  False if it is no longer (or not) remembered: then `saved` stays with the caller. */

@@ -90,7 +90,7 @@ struct node {
     unsigned request_count;
     uint64_t next_operation;
     struct outcomes outcomes;
-    struct outcome outcome_entries[NODE_OUTCOMES];
+    struct outcome_entry outcome_entries[NODE_OUTCOMES];
     bool is_short_of_memory;   /* it evicts, and takes no repairs */
     unsigned failing_permille; /* of allocations */
     struct random random;

@@ -401,7 +401,7 @@ void node_on_store_reply(struct node *node, const struct message *message)
 }
 
 static void refuse_forward(struct node *node, const struct message *message,
-                           const struct outcome *known)
+                           const struct outcome_entry *known)
 {
     struct message *reply = message_new(&node->sim->network, MESSAGE_FORWARD_REPLY);
     struct forwarded_answer *body = &reply->body.forward_reply;
@@ -421,7 +421,7 @@ static void refuse_forward(struct node *node, const struct message *message,
 
 void node_on_forward(struct node *node, const struct message *message)
 {
-    const struct outcome *known;
+    const struct outcome_entry *known;
     uint64_t saved;
 
     while (outcomes_expire(&node->outcomes, sim_now(node->sim), &saved))

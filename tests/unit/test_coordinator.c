@@ -38,7 +38,7 @@ struct node {
     struct hlc_clock clock;
     uint64_t wall_offset_ms;
     struct outcomes outcomes;
-    struct outcome entries[16];
+    struct outcome_entry entries[16];
     struct peer_view views[NODES_MAX];
     uint64_t slow_ms;
     hlc_time floor; /* the latest flush it knows of */
@@ -427,7 +427,7 @@ static void start(unsigned at, struct request_id id, const struct forward_reques
 static void on_forward(const struct message *message)
 {
     struct node *node = &nodes[message->to];
-    const struct outcome *known;
+    const struct outcome_entry *known;
 
     switch (outcomes_begin(&node->outcomes, message->forward.id, world.now_ms, &known)) {
     case OUTCOMES_NEW:

@@ -8,9 +8,9 @@
 
 #define ROOM 8
 
-static struct outcome entries[ROOM];
+static struct outcome_entry entries[ROOM];
 static struct outcomes outcomes;
-static const struct outcome *known;
+static const struct outcome_entry *known;
 
 static enum outcomes_begin begin(uint64_t number, uint64_t now_ms)
 {
