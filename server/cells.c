@@ -2,6 +2,7 @@
 #include "ring/cell.h"
 #include "ring/key_hash.h"
 #include "server/clock.h"
+#include "server/cluster.h"
 #include "server/log.h"
 #include "server/output.h"
 #include "server/policy.h"
@@ -21,7 +22,7 @@
 
 static_assert(CONTEXT_SEALED_BYTES_MAX <= CONTEXT_BYTES_MAX, "a context fits its buffers");
 
-static struct siphash_key context_key; /* set by cells_start(), then never changed */
+static struct siphash_key context_key; /* set by cells_start(), then never changed; standalone */
 static node_id this_node;
 
 static struct {
@@ -36,6 +37,14 @@ struct loaded {
     struct cell cell;
     struct sibling siblings[SIBLINGS_ROOM];
 };
+
+static const struct siphash_key *sealing_key(void)
+{
+    const struct cluster *cluster = cluster_get();
+    const struct siphash_key *shared = cluster == NULL ? NULL : cluster_context_key(cluster);
+
+    return shared == NULL ? &context_key : shared;
+}
 
 bool cells_start(void)
 {
@@ -65,7 +74,8 @@ static uint64_t value_handle(const unsigned char *bytes)
 /* Values are chosen by clients, so equal digests are not enough. */
 static bool siblings_equal(const struct sibling *a, const struct sibling *b)
 {
-    return sibling_reads_like(a, b) && slice_equal(sibling_value(a), sibling_value(b));
+    return sibling_reads_like(a, b) &&
+           (a->kind != SIBLING_VALUE || slice_equal(sibling_value(a), sibling_value(b)));
 }
 
 static struct sibling sibling_of_item(const struct item *item)
@@ -109,30 +119,28 @@ static void load(struct loaded *loaded, const struct item *item, uint64_t now_ms
     cell_expire(&loaded->cell, now_ms);
 }
 
-/* The index of the next sibling to show, newest first, each value once; -1: no more.  `before`
- * starts as the number of siblings. */
-static int next_shown(const struct loaded *loaded, int before)
+int cells_next_shown(const struct cell *cell, int before)
 {
     for (int i = before - 1; i >= 0; i--) {
         bool is_repeat = false;
 
-        if (loaded->siblings[i].kind != SIBLING_VALUE)
+        if (cell->siblings[i].kind != SIBLING_VALUE)
             continue;
-        for (unsigned j = (unsigned)i + 1; j < loaded->cell.sibling_count && !is_repeat; j++)
-            is_repeat = loaded->siblings[j].kind == SIBLING_VALUE &&
-                        siblings_equal(&loaded->siblings[i], &loaded->siblings[j]);
+        for (unsigned j = (unsigned)i + 1; j < cell->sibling_count && !is_repeat; j++)
+            is_repeat = cell->siblings[j].kind == SIBLING_VALUE &&
+                        siblings_equal(&cell->siblings[i], &cell->siblings[j]);
         if (!is_repeat)
             return i;
     }
     return -1;
 }
 
-static unsigned shown_count(const struct loaded *loaded)
+unsigned cells_shown_count(const struct cell *cell)
 {
     unsigned count = 0;
 
-    for (int i = next_shown(loaded, (int)loaded->cell.sibling_count); i >= 0;
-         i = next_shown(loaded, i))
+    for (int i = cells_next_shown(cell, (int)cell->sibling_count); i >= 0;
+         i = cells_next_shown(cell, i))
         count++;
     return count;
 }
@@ -155,14 +163,14 @@ void cells_show(const struct item *item, uint64_t now_ms, struct shown *shown)
     shown->client_flags = chosen->client_flags;
 }
 
-static struct slice seal(const struct loaded *loaded, struct slice key,
-                         unsigned char out[CONTEXT_BYTES_MAX])
+struct slice cells_seal(const struct cell *cell, struct slice key,
+                        unsigned char out[CONTEXT_BYTES_MAX])
 {
     struct context shown;
 
-    if (cell_shown(&loaded->cell, &shown) != 0)
+    if (cell_shown(cell, &shown) != 0)
         COUNT(intervals_dropped);
-    return (struct slice){ out, context_seal(&shown, &context_key, key, out) };
+    return (struct slice){ out, context_seal(&shown, sealing_key(), key, out) };
 }
 
 void cells_fill_context(const struct item *item, uint64_t now_ms, struct outcome *outcome,
@@ -171,8 +179,8 @@ void cells_fill_context(const struct item *item, uint64_t now_ms, struct outcome
     struct loaded loaded;
 
     load(&loaded, item, now_ms);
-    outcome->context = seal(&loaded, item_key(item), out);
-    outcome->sibling_count = shown_count(&loaded);
+    outcome->context = cells_seal(&loaded.cell, item_key(item), out);
+    outcome->sibling_count = cells_shown_count(&loaded.cell);
 }
 
 void execute_siblings(struct execution *execution, struct operation *operation)
@@ -186,7 +194,7 @@ void execute_siblings(struct execution *execution, struct operation *operation)
     struct loaded loaded;
 
     load(&loaded, item, now_ms);
-    outcome.sibling_count = shown_count(&loaded);
+    outcome.sibling_count = cells_shown_count(&loaded.cell);
     counter_add(&counters->cmd_get, 1);
     counter_add(outcome.sibling_count != 0 ? &counters->get_hits : &counters->get_misses, 1);
     if (outcome.sibling_count == 0) {
@@ -195,11 +203,11 @@ void execute_siblings(struct execution *execution, struct operation *operation)
         return;
     }
     outcome.status = OUTCOME_OK;
-    outcome.context = seal(&loaded, operation->key, context);
+    outcome.context = cells_seal(&loaded.cell, operation->key, context);
     outcome.key_is_binary = (item->bits & ITEM_KEY_BINARY) != 0;
     outcome.cas = execution_cas(item);
-    for (int i = next_shown(&loaded, (int)loaded.cell.sibling_count); i >= 0;
-         i = next_shown(&loaded, i)) {
+    for (int i = cells_next_shown(&loaded.cell, (int)loaded.cell.sibling_count); i >= 0;
+         i = cells_next_shown(&loaded.cell, i)) {
         outcome.value = sibling_value(&loaded.siblings[i]);
         outcome.client_flags = loaded.siblings[i].client_flags;
         execution_answer_item(execution, operation, &outcome, item);
@@ -327,51 +335,57 @@ bool cells_set_expiry(struct execution *execution, const struct operation *opera
     return true;
 }
 
+bool cells_unseal(const struct operation *operation, struct context *seen)
+{
+    if (context_unseal(seen, sealing_key(), operation->key, operation->context))
+        return true;
+    COUNT(refused_context);
+    return false;
+}
+
 static bool unseal(struct execution *execution, const struct operation *operation,
                    struct context *seen)
 {
-    if (context_unseal(seen, &context_key, operation->key, operation->context))
+    if (cells_unseal(operation, seen))
         return true;
-    COUNT(refused_context);
     execution_answer_status(execution, operation, OUTCOME_BAD_CONTEXT);
     return false;
 }
 
-/* Whoever writes a value that is there already means that one: it takes its place. */
-static void see_equal_values(const struct loaded *loaded, const struct sibling *write,
-                             struct context *seen)
+void cells_see_equal(const struct cell *cell, const struct sibling *write, struct context *seen)
 {
-    for (unsigned i = 0; i < loaded->cell.sibling_count; i++) {
-        const struct sibling *sibling = &loaded->siblings[i];
+    for (unsigned i = 0; i < cell->sibling_count; i++) {
+        const struct sibling *sibling = &cell->siblings[i];
 
-        if (seen->count < CONTEXT_CLIENT_MAX && sibling->kind == SIBLING_VALUE &&
-            siblings_equal(sibling, write))
+        if (seen->count < CONTEXT_CLIENT_MAX && siblings_equal(sibling, write))
             context_add(seen, (struct interval){ sibling->dot.node, sibling->dot.hlc,
                                                  sibling->dot.hlc });
     }
 }
 
-static bool has_room(const struct loaded *loaded, const struct sibling *write,
-                     const struct context *seen)
+bool cells_has_room(const struct cell *cell, const struct sibling *write,
+                    const struct context *seen)
 {
     unsigned limit = settings.siblings_max < SIBLINGS_MAX ? settings.siblings_max : SIBLINGS_MAX;
 
-    return loaded->cell.sibling_count < SIBLINGS_MAX &&
-           (cell_siblings_after(&loaded->cell, write, seen) <= limit ||
-            loaded->cell.sibling_count == 0);
+    if (cell->sibling_count == 0 || (cell->sibling_count < SIBLINGS_MAX &&
+                                     cell_siblings_after(cell, write, seen) <= limit))
+        return true;
+    COUNT(refused_full);
+    return false;
 }
 
-static void note_write(const struct loaded *loaded)
+void cells_count_write(const struct cell *cell)
 {
-    uint64_t count = loaded->cell.sibling_count;
+    uint64_t count = cell->sibling_count;
 
     COUNT(context_writes);
     if (count > 1)
         COUNT(siblings_left);
     if (count > atomic_load_explicit(&counts.siblings_max, memory_order_relaxed))
         atomic_store_explicit(&counts.siblings_max, count, memory_order_relaxed);
-    if (loaded->cell.intervals_dropped != 0)
-        atomic_fetch_add_explicit(&counts.intervals_dropped, loaded->cell.intervals_dropped,
+    if (cell->intervals_dropped != 0)
+        atomic_fetch_add_explicit(&counts.intervals_dropped, cell->intervals_dropped,
                                   memory_order_relaxed);
 }
 
@@ -401,11 +415,9 @@ static enum outcome_status decide_context_store(struct execution *execution,
                                operation->client_flags, (uint32_t)operation->value.size,
                                key_hash(operation->value), value_handle(operation->value.bytes));
     context_copy(&seen, client_seen);
-    see_equal_values(&write->loaded, &sibling, &seen);
-    if (!has_room(&write->loaded, &sibling, &seen)) {
-        COUNT(refused_full);
+    cells_see_equal(&write->loaded.cell, &sibling, &seen);
+    if (!cells_has_room(&write->loaded.cell, &sibling, &seen))
         return OUTCOME_TOO_MANY_SIBLINGS;
-    }
     put = cell_put_context(&write->loaded.cell, &sibling, &seen);
     assert(put == CELL_PUT_DONE); /* one node, one rising clock per key, contexts that we sealed */
     if (cell_encoded_bytes(&write->loaded.cell) > settings.item_bytes_max)
@@ -461,7 +473,7 @@ static void end_context_write(struct execution *execution, const struct operatio
     uint64_t now_ms = execution->worker->now_ms;
 
     if (outcome->status == OUTCOME_OK) {
-        note_write(&write->loaded);
+        cells_count_write(&write->loaded.cell);
         if (write->is_unchanged)
             write->stored = write->old;
         if (write->stored != NULL)

@@ -16,6 +16,7 @@
 #ifndef SERVER_CELLS_H
 #define SERVER_CELLS_H
 
+#include "ring/cell.h"
 #include "server/execution.h"
 
 /* Draws the secret that seals the contexts of clients, and the name of this node.  Called once at
@@ -34,6 +35,27 @@ void cells_fill_context(const struct item *, uint64_t now_ms, struct outcome *,
 /* As execution_set_expiry(), for an item with ITEM_CELL: all its values get the expiry. */
 bool cells_set_expiry(struct execution *, const struct operation *, struct stripe *,
                       struct item **item, uint64_t expiry_ms, struct rewrite *);
+
+/* What follows is about any cell whose handles are the addresses of the values' bytes; a node of a
+ * cluster does with it what this file does with items (server/command.h).
+ *
+ * The index of the next sibling to show, newest first, each value once; -1: no more.  `before`
+ * starts as the number of siblings. */
+int cells_next_shown(const struct cell *, int before);
+unsigned cells_shown_count(const struct cell *);
+
+/* Seals what a client that is shown the cell has seen. */
+struct slice cells_seal(const struct cell *, struct slice key,
+                        unsigned char out[CONTEXT_BYTES_MAX]);
+/* Reads the operation's context.  False, and counted: it was not sealed here for this key. */
+bool cells_unseal(const struct operation *, struct context *seen);
+
+/* Whoever writes what is there already means that one: adds it to what was seen. */
+void cells_see_equal(const struct cell *, const struct sibling *write, struct context *seen);
+/* Whether --max-siblings allows the context write; if not, that is counted. */
+bool cells_has_room(const struct cell *, const struct sibling *write, const struct context *seen);
+/* Counts a context write, which left that cell. */
+void cells_count_write(const struct cell *);
 
 /* For `debug cell`: appends one line per interval of the context, and per sibling one line and its
  * value.  Lock held. */

@@ -77,10 +77,10 @@ struct command_result {
 
 /* Decides, and does it to `own`, which has room for one more sibling, and from which what was
  * flushed and has expired is gone (cell_flush(), cell_expire()).  The handles of values are the
- * addresses of their bytes.  Fills in `result`; the outcome's slices borrow from the values of `own`
- * as it was, from the operation and from the result: copy what is to outlive the old item before the
- * cell is stored.  May be called again from the start with the cell read anew (cell_store_write()
- * lets go of the lock), after command_result_deinit().
+ * addresses of their bytes.  Fills in `result`; the outcome's slices borrow from the values of
+ * `own` as it was, from the operation and from the result: copy what is to outlive the old item
+ * before the cell is stored.  May be called again from the start with the cell read anew
+ * (cell_store_write() lets go of the lock), after command_result_deinit().
  *
  * In the outcome of anything but a get, `was_hit_before` says whether the key was found, and
  * `item_bytes` how long the value was; of an arithmetic that created its item `won` is true.  The
@@ -106,8 +106,8 @@ void command_answer_failure(struct execution *, const struct operation *, enum r
                             unsigned got, unsigned needed);
 
 /* For a store whose value has yet to come: whether it is larger than -I allows.  Then that was
- * answered, and in `*removal`, if `*removes`, is the delete (REQUEST_BLIND, nobody hears of it) that
- * keeps the old value from outliving the store that failed. */
+ * answered, and in `*removal`, if `*removes`, is the delete (REQUEST_BLIND, nobody hears of it)
+ * that keeps the old value from outliving the store that failed. */
 bool command_is_too_large(struct execution *, const struct operation *, struct operation *removal,
                           bool *removes);
 

@@ -16,7 +16,7 @@ static bool is_space(unsigned char byte)
 
 /* As memcached reads a value: white space, a plus sign, digits, then the end, a zero byte or more
  * white space, behind which anything may stand. */
-static bool parse_number(struct slice text, uint64_t *number)
+bool execution_parse_number(struct slice text, uint64_t *number)
 {
     size_t at = 0, first;
     uint64_t sum = 0;
@@ -71,7 +71,7 @@ static void count_hit(struct execution *execution, const struct operation *opera
 }
 
 /* incr wraps at 2^64, decr stops at 0. */
-static uint64_t calculate(const struct operation *operation, uint64_t number)
+uint64_t execution_calculate(const struct operation *operation, uint64_t number)
 {
     if (operation->mode == ARITHMETIC_ADD)
         return number + operation->delta;
@@ -152,11 +152,11 @@ static bool change(struct execution *execution, const struct operation *operatio
         outcome->status = OUTCOME_EXISTS;
         return true;
     }
-    if (!parse_number(shown.value, &outcome->number)) {
+    if (!execution_parse_number(shown.value, &outcome->number)) {
         outcome->status = OUTCOME_NOT_NUMERIC;
         return true;
     }
-    outcome->number = calculate(operation, outcome->number);
+    outcome->number = execution_calculate(operation, outcome->number);
     arithmetic->digit_count = decimal_encode(outcome->number, arithmetic->digits);
     if (fits_in_place(operation, arithmetic, &shown)) {
         write_padded(item_value(arithmetic->item), shown.value.size, arithmetic);

@@ -68,7 +68,7 @@ static void decide_winner(struct outcome *outcome, struct item *item, bool asks_
 }
 
 /* The clock of memcached counts whole seconds: an item just stored with T30 is not below R30. */
-static bool expires_before(uint64_t expiry_ms, int32_t recache_exptime, uint64_t now_ms)
+bool execution_expires_before(uint64_t expiry_ms, int32_t recache_exptime, uint64_t now_ms)
 {
     uint64_t recache_ms = clock_expiry_ms(recache_exptime, now_ms);
 
@@ -202,7 +202,7 @@ static void fill_long_hit(const struct operation *operation, struct long_get *ge
     execution_show(get->item, get->now_ms, &get->shown);
     fill_hit(outcome, get->item, &get->shown);
     if ((options & OPERATION_RECACHE) != 0 && !get->is_created)
-        asks_to_win |= expires_before(execution_flag_is_first(operation, 'R', 'T') ? old_expiry_ms
+        asks_to_win |= execution_expires_before(execution_flag_is_first(operation, 'R', 'T') ? old_expiry_ms
                                                                          : get->shown.expiry_ms,
                                       operation->recache_exptime, get->now_ms);
     if (operation->protocol == PROTOCOL_META)

@@ -22,7 +22,7 @@ static bool concatenates(const struct operation *operation)
 
 /* Whether the operation is memcached's cas: stores only over the version that the client knows.
  * In meta, `add` does not look at C; append and prepend take it as one more condition. */
-static bool is_cas(const struct operation *operation)
+bool execution_is_cas(const struct operation *operation)
 {
     if ((operation->options & OPERATION_COMPARE_CAS) == 0 || concatenates(operation))
         return false;
@@ -57,7 +57,7 @@ static void refuse_store(struct execution *execution, const struct operation *op
     counter_add(status == OUTCOME_TOO_LARGE ? &counters->store_too_large
                                             : &counters->store_no_memory, 1);
     watch_store(execution, operation, status);
-    if (operation->protocol == PROTOCOL_META || (operation->mode == STORE_SET && !is_cas(operation)))
+    if (operation->protocol == PROTOCOL_META || (operation->mode == STORE_SET && !execution_is_cas(operation)))
         remove_old_item(execution, operation);
     execution_answer_status(execution, operation, status);
 }
@@ -140,7 +140,7 @@ static enum outcome_status decide_store(const struct operation *operation,
                                         const struct item *old, bool *stays_stale)
 {
     assert(!concatenates(operation)); /* see decide_append() */
-    if (is_cas(operation))
+    if (execution_is_cas(operation))
         return decide_cas(operation, old, stays_stale);
     switch ((enum store_mode)operation->mode) {
     case STORE_SET:
@@ -221,7 +221,7 @@ static enum outcome_status find_for_whole(struct execution *execution,
     } while (stays_stale && !keep_stale(execution, operation, whole));
     if (whole->rewrite.failed)
         return OUTCOME_NO_MEMORY;
-    if (is_cas(operation))
+    if (execution_is_cas(operation))
         count_cas(execution, status);
     execution_watch_lookup(execution, operation, whole->old);
     return status;

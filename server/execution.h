@@ -87,6 +87,17 @@ static inline uint64_t execution_new_cas(const struct operation *operation)
     return (operation->options & OPERATION_SET_CAS) != 0 ? operation->cas_new : 0;
 }
 
+/* Whether the operation is memcached's cas: stores only over the version that the client knows. */
+bool execution_is_cas(const struct operation *);
+
+/* Whether an expiry is nearer than the exptime that R names. */
+bool execution_expires_before(uint64_t expiry_ms, int32_t recache_exptime, uint64_t now_ms);
+
+/* Reads a value as incr does.  False: it is no number. */
+bool execution_parse_number(struct slice text, uint64_t *number);
+/* What incr or decr makes of it. */
+uint64_t execution_calculate(const struct operation *, uint64_t number);
+
 /* The largest value that memcached would store under -I for this key. */
 bool execution_value_fits(const struct operation *, uint32_t client_flags, uint64_t value_bytes);
 

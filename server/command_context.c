@@ -1,0 +1,64 @@
+/* Writes with a client's context: execute_context_store() and _delete() of cells.c for the cell of
+ * a node of a cluster. */
+#include "server/cells.h"
+#include "server/command_internal.h"
+#include "server/execution.h"
+#include "server/settings.h"
+
+/* Shares of a counter that look alike are increments of their own. */
+static bool equal_ones_are_one(const struct applying *applying)
+{
+    return applying->command->policy->resolver != RESOLVE_COUNTER;
+}
+
+/* Any dot: what is compared is how it reads. */
+static struct sibling dated(const struct applying *applying, struct sibling write)
+{
+    write.dot = (struct dot){applying->command->self, 1};
+    write.reg.hlc = 1;
+    return write;
+}
+
+static bool fits(struct applying *applying, const struct sibling *write, const struct context *seen)
+{
+    if (!applying->command->policy->keeps_siblings || write->kind == SIBLING_TOMBSTONE)
+        return true;
+    if (!cells_has_room(applying->own, write, seen)) {
+        applying->outcome->status = OUTCOME_TOO_MANY_SIBLINGS;
+        return false;
+    }
+    if (cell_encoded_bytes(applying->own) + sizeof *write > settings.item_bytes_max) {
+        applying->outcome->status = OUTCOME_TOO_LARGE;
+        return false;
+    }
+    return true;
+}
+
+void command_apply_context(struct applying *applying)
+{
+    const struct operation *operation = applying->operation;
+    const bool is_store = operation->verb == VERB_STORE;
+    struct sibling write = {.kind = SIBLING_TOMBSTONE};
+    struct context seen;
+
+    if (!cells_unseal(operation, &seen)) {
+        applying->outcome->status = OUTCOME_BAD_CONTEXT;
+        return;
+    }
+    if (is_store)
+        write = command_value(operation->value, command_expiry_ms(applying, operation->exptime),
+                              operation->client_flags);
+    write = dated(applying, write);
+    command_see_stubs(applying, false, &seen);
+    if (equal_ones_are_one(applying))
+        cells_see_equal(applying->own, &write, &seen);
+    if (!fits(applying, &write, &seen) || !command_put(applying, &write, &seen))
+        return;
+    cells_count_write(applying->own);
+    applying->outcome->key_is_binary = applying_has(applying, OPERATION_KEY_ENCODED);
+    if (is_store) {
+        applying->outcome->value = operation->value;
+        command_mark_new(applying, applying->outcome->key_is_binary);
+    }
+    command_fill_state(applying);
+}
