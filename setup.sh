@@ -6,7 +6,7 @@
 # Debian packages to build the server.
 PACKAGES_BUILD=(
     gcc libc6-dev make autoconf automake pkg-config
-    libev-dev libconfig-dev libjemalloc-dev libxxhash-dev libssl-dev libsasl2-dev
+    libev-dev libconfig-dev libjansson-dev libjemalloc-dev libxxhash-dev libssl-dev libsasl2-dev
 )
 
 # To try it by hand.

@@ -58,6 +58,8 @@ def main():
     if options.only:
         loader.testNamePatterns = ["*%s*" % name for name in options.only]
     files = options.files or sorted(glob.glob(os.path.join(HERE, "test_*.py")))
+    for folder in {os.path.dirname(os.path.abspath(file)) for file in files}:
+        sys.path.insert(0, folder)
     names = [os.path.splitext(os.path.basename(file))[0] for file in files]
     suite = loader.loadTestsFromNames(names)
     runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2 if options.verbose else 1,
