@@ -51,18 +51,6 @@ void members_free(struct members *members)
     free(members);
 }
 
-static struct ring_trace *trace_for(const struct node *node, struct ring_trace *trace)
-{
-    ring_trace_clear(trace);
-    return report_wants(&node->sim->report, REPORT_ALL_KEYS) ? trace : NULL;
-}
-
-static void say(struct node *node, const struct ring_trace *trace)
-{
-    if (trace->used > 0)
-        report_lines(node->sim, (int)node->index, TRUTH_NO_KEY, trace->text);
-}
-
 /* --- messages --- */
 
 static void send_claimant(struct node *node, const struct claimant_send *send)
@@ -124,9 +112,9 @@ static void step_claimant(struct node *node, struct claimant_event event)
     struct ring_trace trace;
 
     event.now_ms = sim_now(node->sim);
-    claimant_effects_init(&effects, trace_for(node, &trace));
+    claimant_effects_init(&effects, node_trace(node, &trace));
     claimant_step(&members->claimant, &event, &effects);
-    say(node, &trace);
+    node_say(node, &trace);
     for (unsigned i = 0; i < effects.send_count; i++)
         send_claimant(node, &effects.sends[i]);
     if (effects.has_adopted)
@@ -278,9 +266,9 @@ static void step_restart(struct node *node, struct restart_event event)
     event.now_ms = sim_now(node->sim);
     event.wall_ms = node_wall_ms(node);
     event.membership = &members->membership;
-    effects.trace = trace_for(node, &trace);
+    effects.trace = node_trace(node, &trace);
     restart_step(restart, &event, &effects);
-    say(node, &trace);
+    node_say(node, &trace);
     if (restart->id != NODE_NONE &&
         (!members->has_claimant || members->claimant.config.self != restart->id)) {
         node->id = restart->id;

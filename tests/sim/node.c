@@ -56,6 +56,18 @@ bool node_is_awake(struct node *node, struct engine_entry *entry)
     return false;
 }
 
+struct ring_trace *node_trace(const struct node *node, struct ring_trace *trace)
+{
+    ring_trace_clear(trace);
+    return report_wants(&node->sim->report, REPORT_ALL_KEYS) ? trace : NULL;
+}
+
+void node_say(const struct node *node, const struct ring_trace *trace)
+{
+    if (trace->used > 0)
+        report_lines(node->sim, (int)node->index, TRUTH_NO_KEY, trace->text);
+}
+
 bool node_is_member(const struct node *node)
 {
     return node->has_begun && ring_table_find_member(node->table, node->id) >= 0;

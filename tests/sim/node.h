@@ -128,6 +128,11 @@ void node_pause(struct node *, uint64_t until_ms);
 /* A message has come. */
 void node_deliver(struct sim *, struct message *);
 
+/* An empty trace for one of its machines of ring/, or NULL unless the trace is of all keys; and
+ * what the machine said in it. */
+struct ring_trace *node_trace(const struct node *, struct ring_trace *);
+void node_say(const struct node *, const struct ring_trace *);
+
 /* Milliseconds since 1970, as it believes. */
 uint64_t node_wall_ms(const struct node *);
 

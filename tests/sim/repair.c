@@ -195,19 +195,6 @@ static void take_cells(struct node *node, const struct message *message,
 
 /* --- the machines --- */
 
-/* What a machine of ring/ said, for those who trace all keys. */
-static struct ring_trace *trace_for(const struct node *node, struct ring_trace *trace)
-{
-    ring_trace_clear(trace);
-    return report_wants(&node->sim->report, REPORT_ALL_KEYS) ? trace : NULL;
-}
-
-static void say(struct node *node, const struct ring_trace *trace)
-{
-    if (trace->used > 0)
-        report_lines(node->sim, (int)node->index, TRUTH_NO_KEY, trace->text);
-}
-
 static void step_fill(struct node *node, struct fill_event event)
 {
     struct exchange_view view = view_of(node);
@@ -218,9 +205,9 @@ static void step_fill(struct node *node, struct fill_event event)
     event.view = &view;
     event.peers = node_views(node);
     event.bucket = bucket_of(node, BUDGET_TRANSFER);
-    fill_effects_init(&effects, trace_for(node, &trace));
+    fill_effects_init(&effects, node_trace(node, &trace));
     fill_step(&node->background.fill, &event, &effects);
-    say(node, &trace);
+    node_say(node, &trace);
     for (unsigned i = 0; i < effects.message_count; i++)
         send_exchange(node, &effects.messages[i]);
 }
@@ -237,9 +224,9 @@ static void step_warming(struct node *node, struct warming_event event)
     struct ring_trace trace;
 
     event.now_ms = sim_now(node->sim);
-    effects.trace = trace_for(node, &trace);
+    effects.trace = node_trace(node, &trace);
     warming_step(&background->warming, &event, &effects);
-    say(node, &trace);
+    node_say(node, &trace);
     if (effects.began + effects.finished == 0)
         return;
     report_event(&node->sim->report, 0x800, node->index, background->warming.warming_count);
@@ -260,9 +247,9 @@ static void step_handoff(struct node *node, struct handoff_event event)
     event.view = &view;
     event.peers = node_views(node);
     event.bucket = bucket_of(node, BUDGET_TRANSFER);
-    handoff_effects_init(effects, trace_for(node, &trace));
+    handoff_effects_init(effects, node_trace(node, &trace));
     handoff_step(&node->background.handoff, &event, effects);
-    say(node, &trace);
+    node_say(node, &trace);
     for (unsigned i = 0; i < effects->message_count; i++)
         send_exchange(node, &effects->messages[i]);
     for (unsigned i = 0; i < effects->drop_count; i++) {
@@ -335,9 +322,9 @@ static void step_sync(struct node *node, unsigned peer, struct sync_event event)
     event.view = &view;
     event.bucket = bucket_of(node, BUDGET_REPAIR);
     event.wants_walk = wants_walk(node, sync->peer);
-    sync_effects_init(&effects, trace_for(node, &trace));
+    sync_effects_init(&effects, node_trace(node, &trace));
     sync_step(sync, &event, &effects);
-    say(node, &trace);
+    node_say(node, &trace);
     for (unsigned i = 0; i < effects.message_count; i++)
         send_exchange(node, &effects.messages[i]);
     note_compared(node, peer, &effects);
