@@ -48,97 +48,64 @@ bool faults_is_quiet(const struct sim *sim)
     return true;
 }
 
-bool faults_hurt_nodes(const struct sim *sim)
+/* --- links: which a fault concerns, and what is wrong with them --- */
+
+static bool is_every(const struct fault *fault, unsigned from, unsigned to)
 {
-    for (unsigned i = 0; i < FAULTS_MAX; i++) {
-        const struct fault *fault = &sim->faults.slots[i];
-        if (fault->is_on && (fault->type == FAULT_ALLOCATION || fault->type == FAULT_JUMP ||
-                             fault->type == FAULT_CLOCK || fault->type == FAULT_CRASH ||
-                             fault->type == FAULT_DRIFT || fault->type == FAULT_MEMBERS))
-            return true;
-    }
-    return false;
+    (void)fault, (void)from, (void)to;
+    return true;
 }
 
-/* --- links --- */
-
-/* Adds the fault's quality to all links that it concerns, or takes it off them again. */
-static void change_links(struct sim *sim, const struct fault *fault, int times)
+static bool is_to_peer(const struct fault *fault, unsigned from, unsigned to)
 {
-    unsigned count = sim->node_count;
-
-    for (unsigned from = 0; from < count; from++) {
-        for (unsigned to = 0; to < count; to++) {
-            bool is_one = false;
-            switch (fault->type) {
-            case FAULT_SLOW_LINK: is_one = from == fault->node && to == fault->peer; break;
-            case FAULT_FLAP:
-                is_one = (from == fault->node && to == fault->peer) ||
-                         (to == fault->node && from == fault->peer);
-                break;
-            case FAULT_LOSS:
-            case FAULT_DOUBLE:
-            case FAULT_SHUFFLE: is_one = true; break;
-            case FAULT_CUT:
-                is_one = set_has(&fault->group, from) != set_has(&fault->group, to);
-                break;
-            case FAULT_ONE_WAY:
-                is_one = fault->turns % 2 == 0 ? from == fault->node : to == fault->node;
-                break;
-            case FAULT_SLOW_NODE: is_one = from == fault->node; break;
-            case FAULT_PAUSE:
-            case FAULT_CRASH:
-            case FAULT_CLOCK:
-            case FAULT_DRIFT:
-            case FAULT_JUMP:
-            case FAULT_MEMORY:
-            case FAULT_ALLOCATION:
-            case FAULT_MEMBERS:
-            case FAULT_TYPES: break;
-            }
-            if (is_one && from != to)
-                network_add(sim, from, to, &fault->quality, times);
-        }
-    }
+    return from == fault->node && to == fault->peer;
 }
 
-static void choose_group(struct sim *sim, struct fault *fault)
+static bool is_with_peer(const struct fault *fault, unsigned from, unsigned to)
 {
-    struct random *random = &sim->faults.random;
-
-    set_clear(&fault->group);
-    for (unsigned i = 0; i < sim->node_count; i++)
-        if (random_chance(random, 50))
-            set_add(&fault->group, i);
-    set_add(&fault->group, fault->node);
-    set_remove(&fault->group, fault->peer);
+    return is_to_peer(fault, from, to) || is_to_peer(fault, to, from);
 }
 
-static void choose_quality(struct sim *sim, struct fault *fault)
+static bool is_between_groups(const struct fault *fault, unsigned from, unsigned to)
 {
-    struct random *random = &sim->faults.random;
-    struct network_quality *quality = &fault->quality;
+    return set_has(&fault->group, from) != set_has(&fault->group, to);
+}
 
-    *quality = (struct network_quality){0};
-    switch (fault->type) {
-    case FAULT_SLOW_LINK:
-    case FAULT_SLOW_NODE: quality->slow_ms = 20 + random_below(random, 1000); break;
-    case FAULT_LOSS: quality->loss_permille = 10 + random_below(random, 250); break;
-    case FAULT_DOUBLE: quality->double_permille = 10 + random_below(random, 300); break;
-    case FAULT_SHUFFLE: quality->shuffle_ms = 10 + random_below(random, 2000); break;
-    case FAULT_CUT:
-    case FAULT_ONE_WAY:
-    case FAULT_FLAP: quality->cuts = 1; break;
-    case FAULT_PAUSE:
-    case FAULT_CRASH:
-    case FAULT_CLOCK:
-    case FAULT_DRIFT:
-    case FAULT_JUMP:
-    case FAULT_MEMORY:
-    case FAULT_ALLOCATION:
-    case FAULT_MEMBERS:
-    case FAULT_TYPES: break;
-    }
+static bool is_of_node(const struct fault *fault, unsigned from, unsigned to)
+{
+    (void)to;
+    return from == fault->node;
+}
+
+static bool is_one_way(const struct fault *fault, unsigned from, unsigned to)
+{
+    return fault->turns % 2 == 0 ? from == fault->node : to == fault->node;
+}
+
+static void choose_slow(struct random *random, struct network_quality *quality)
+{
+    quality->slow_ms = 20 + random_below(random, 1000);
+}
+
+static void choose_loss(struct random *random, struct network_quality *quality)
+{
+    quality->loss_permille = 10 + random_below(random, 250);
+}
+
+static void choose_double(struct random *random, struct network_quality *quality)
+{
+    quality->double_permille = 10 + random_below(random, 300);
+}
+
+static void choose_shuffle(struct random *random, struct network_quality *quality)
+{
+    quality->shuffle_ms = 10 + random_below(random, 2000);
+}
+
+static void choose_cut(struct random *random, struct network_quality *quality)
+{
+    (void)random;
+    quality->cuts = 1;
 }
 
 /* --- nodes --- */
@@ -203,77 +170,183 @@ static void change_members(struct sim *sim, struct node *at, struct node *peer)
     }
 }
 
+/* --- what happens when a fault begins and ends, besides what it does to links --- */
+
+static void begin_cut(struct sim *sim, struct fault *fault, struct node *node)
+{
+    struct random *random = &sim->faults.random;
+
+    (void)node;
+    set_clear(&fault->group);
+    for (unsigned i = 0; i < sim->node_count; i++)
+        if (random_chance(random, 50))
+            set_add(&fault->group, i);
+    set_add(&fault->group, fault->node);
+    set_remove(&fault->group, fault->peer);
+}
+
+static void begin_one_way(struct sim *sim, struct fault *fault, struct node *node)
+{
+    (void)node;
+    fault->turns = random_below(&sim->faults.random, 2);
+}
+
+static void begin_pause(struct sim *sim, struct fault *fault, struct node *node)
+{
+    fault->end_ms = sim_now(sim) + 1 + random_below(&sim->faults.random, PAUSE_MAX_MS);
+    node_pause(node, fault->end_ms);
+}
+
+static void begin_crash(struct sim *sim, struct fault *fault, struct node *node)
+{
+    struct random *random = &sim->faults.random;
+
+    fault->end_ms =
+        sim_now(sim) + 1 + random_below(random, random_chance(random, 30) ? 3000 : DOWN_MAX_MS);
+    node_crash(node, random_chance(random, 50));
+}
+
+static void end_crash(struct sim *sim, struct node *node)
+{
+    (void)sim;
+    node_start(node);
+}
+
+static void end_clock(struct sim *sim, struct node *node)
+{
+    set_clock_wrong(sim, node);
+    node_start(node);
+}
+
+static void begin_drift(struct sim *sim, struct fault *fault, struct node *node)
+{
+    (void)fault;
+    clock_set(&node->wall, sim_now(sim), clock_ahead_ms(&node->wall, sim_now(sim)),
+              random_either_way(&sim->faults.random, 100));
+}
+
+static void begin_jump(struct sim *sim, struct fault *fault, struct node *node)
+{
+    (void)fault;
+    set_clock_wrong(sim, node);
+}
+
+static void begin_memory(struct sim *sim, struct fault *fault, struct node *node)
+{
+    (void)sim, (void)fault;
+    node->is_short_of_memory = true;
+}
+
+static void end_memory(struct sim *sim, struct node *node)
+{
+    (void)sim;
+    node->is_short_of_memory = false;
+}
+
+static void begin_allocation(struct sim *sim, struct fault *fault, struct node *node)
+{
+    (void)fault;
+    node->failing_permille = 20 + random_below(&sim->faults.random, 400);
+}
+
+static void end_allocation(struct sim *sim, struct node *node)
+{
+    (void)sim;
+    node->failing_permille = 0;
+}
+
+static void begin_members(struct sim *sim, struct fault *fault, struct node *node)
+{
+    fault->end_ms = sim_now(sim) + MEMBERS_MS;
+    change_members(sim, node, sim->nodes[fault->peer]);
+}
+
+/* --- all there are --- */
+
+static const struct kind {
+    bool (*concerns)(const struct fault *, unsigned from, unsigned to); /* that link; NULL: none */
+    void (*choose)(struct random *, struct network_quality *); /* what is wrong with those links */
+    void (*begin)(struct sim *, struct fault *, struct node *);
+    void (*end)(struct sim *, struct node *);
+    unsigned turn_max_ms; /* between what it does again and again; 0: it just lasts */
+    bool hurts_nodes;     /* faults_hurt_nodes() */
+    bool is_life;         /* the node does not run: one such fault at a time */
+    bool is_time;         /* the node's clock is wrong: the same */
+} kinds[FAULT_TYPES] = {
+    [FAULT_SLOW_LINK] = {.concerns = is_to_peer, .choose = choose_slow},
+    [FAULT_LOSS] = {.concerns = is_every, .choose = choose_loss},
+    [FAULT_DOUBLE] = {.concerns = is_every, .choose = choose_double},
+    [FAULT_SHUFFLE] = {.concerns = is_every, .choose = choose_shuffle},
+    [FAULT_CUT] = {.concerns = is_between_groups, .choose = choose_cut, .begin = begin_cut},
+    [FAULT_ONE_WAY] = {.concerns = is_one_way, .choose = choose_cut, .begin = begin_one_way},
+    [FAULT_FLAP] = {.concerns = is_with_peer, .choose = choose_cut, .turn_max_ms = FLAP_MAX_MS},
+    [FAULT_SLOW_NODE] = {.concerns = is_of_node, .choose = choose_slow},
+    [FAULT_PAUSE] = {.begin = begin_pause, .is_life = true},
+    [FAULT_CRASH] = {.begin = begin_crash, .end = end_crash, .hurts_nodes = true, .is_life = true},
+    [FAULT_CLOCK] = {.begin = begin_crash,
+                     .end = end_clock,
+                     .hurts_nodes = true,
+                     .is_life = true,
+                     .is_time = true},
+    [FAULT_DRIFT] = {.begin = begin_drift,
+                     .end = set_clock_right,
+                     .hurts_nodes = true,
+                     .is_time = true},
+    [FAULT_JUMP] = {.begin = begin_jump,
+                    .end = set_clock_right,
+                    .hurts_nodes = true,
+                    .is_time = true},
+    [FAULT_MEMORY] = {.begin = begin_memory, .end = end_memory, .turn_max_ms = EVICT_MAX_MS},
+    [FAULT_ALLOCATION] = {.begin = begin_allocation, .end = end_allocation, .hurts_nodes = true},
+    [FAULT_MEMBERS] = {.begin = begin_members, .hurts_nodes = true},
+};
+
+bool faults_hurt_nodes(const struct sim *sim)
+{
+    for (unsigned i = 0; i < FAULTS_MAX; i++) {
+        const struct fault *fault = &sim->faults.slots[i];
+        if (fault->is_on && kinds[fault->type].hurts_nodes)
+            return true;
+    }
+    return false;
+}
+
 /* --- a fault begins, has its turn, and ends --- */
+
+/* Adds the fault's quality to all links that it concerns, or takes it off them again. */
+static void change_links(struct sim *sim, const struct fault *fault, int times)
+{
+    const struct kind *kind = &kinds[fault->type];
+    unsigned count = kind->concerns == NULL ? 0 : sim->node_count;
+
+    for (unsigned from = 0; from < count; from++)
+        for (unsigned to = 0; to < count; to++)
+            if (from != to && kind->concerns(fault, from, to))
+                network_add(sim, from, to, &fault->quality, times);
+}
 
 static void begin(struct sim *sim, struct fault *fault)
 {
-    struct random *random = &sim->faults.random;
-    struct node *node = sim->nodes[fault->node];
+    const struct kind *kind = &kinds[fault->type];
 
-    switch (fault->type) {
-    case FAULT_CUT: choose_group(sim, fault); break;
-    case FAULT_ONE_WAY: fault->turns = random_below(random, 2); break;
-    case FAULT_PAUSE:
-        fault->end_ms = sim_now(sim) + 1 + random_below(random, PAUSE_MAX_MS);
-        node_pause(node, fault->end_ms);
-        break;
-    case FAULT_CRASH:
-    case FAULT_CLOCK:
-        fault->end_ms =
-            sim_now(sim) + 1 + random_below(random, random_chance(random, 30) ? 3000 : DOWN_MAX_MS);
-        node_crash(node, random_chance(random, 50));
-        break;
-    case FAULT_DRIFT:
-        clock_set(&node->wall, sim_now(sim), clock_ahead_ms(&node->wall, sim_now(sim)),
-                  random_either_way(random, 100));
-        break;
-    case FAULT_JUMP: set_clock_wrong(sim, node); break;
-    case FAULT_MEMORY: node->is_short_of_memory = true; break;
-    case FAULT_ALLOCATION: node->failing_permille = 20 + random_below(random, 400); break;
-    case FAULT_SLOW_LINK:
-    case FAULT_LOSS:
-    case FAULT_DOUBLE:
-    case FAULT_SHUFFLE:
-    case FAULT_FLAP:
-    case FAULT_SLOW_NODE:
-    case FAULT_TYPES: break;
-    case FAULT_MEMBERS:
-        fault->end_ms = sim_now(sim) + MEMBERS_MS;
-        change_members(sim, node, sim->nodes[fault->peer]);
-        break;
-    }
-    choose_quality(sim, fault);
+    assert(kind->begin != NULL || kind->concerns != NULL);
+    assert((kind->concerns == NULL) == (kind->choose == NULL));
+    if (kind->begin != NULL)
+        kind->begin(sim, fault, sim->nodes[fault->node]);
+    fault->quality = (struct network_quality){0};
+    if (kind->choose != NULL)
+        kind->choose(&sim->faults.random, &fault->quality);
     change_links(sim, fault, 1);
 }
 
 static void end(struct sim *sim, struct fault *fault)
 {
-    struct node *node = sim->nodes[fault->node];
+    const struct kind *kind = &kinds[fault->type];
 
     if (fault->type != FAULT_FLAP || fault->turns % 2 == 0)
         change_links(sim, fault, -1);
-    switch (fault->type) {
-    case FAULT_CLOCK:
-        set_clock_wrong(sim, node);
-        node_start(node);
-        break;
-    case FAULT_CRASH: node_start(node); break;
-    case FAULT_DRIFT:
-    case FAULT_JUMP: set_clock_right(sim, node); break;
-    case FAULT_MEMORY: node->is_short_of_memory = false; break;
-    case FAULT_ALLOCATION: node->failing_permille = 0; break;
-    case FAULT_SLOW_LINK:
-    case FAULT_LOSS:
-    case FAULT_DOUBLE:
-    case FAULT_SHUFFLE:
-    case FAULT_CUT:
-    case FAULT_ONE_WAY:
-    case FAULT_FLAP:
-    case FAULT_SLOW_NODE:
-    case FAULT_PAUSE:
-    case FAULT_MEMBERS:
-    case FAULT_TYPES: break;
-    }
+    if (kind->end != NULL)
+        kind->end(sim, sim->nodes[fault->node]);
     report_event(&sim->report, 0x601, fault->type, fault->node);
     report_line(sim, (int)fault->node, TRUTH_NO_KEY, "fault ends: %s",
                 options_fault_name(fault->type));
@@ -285,9 +358,7 @@ static void end(struct sim *sim, struct fault *fault)
 /* When the fault does something again: its end, or its next turn. */
 static uint64_t next_turn_ms(struct sim *sim, const struct fault *fault)
 {
-    unsigned most_ms = fault->type == FAULT_FLAP     ? FLAP_MAX_MS
-                       : fault->type == FAULT_MEMORY ? EVICT_MAX_MS
-                                                     : 0;
+    const unsigned most_ms = kinds[fault->type].turn_max_ms;
     uint64_t turn_ms = sim_now(sim) + 1;
 
     if (most_ms == 0)
@@ -317,23 +388,17 @@ static void on_timer(struct sim *sim, struct engine_entry *entry)
 /* Whether a fault of that type is on at the node already: those of nodes come one at a time. */
 static bool is_taken(const struct sim *sim, enum fault_type type, unsigned node)
 {
-    bool is_life = type == FAULT_CRASH || type == FAULT_CLOCK || type == FAULT_PAUSE;
-    bool is_time = type == FAULT_CLOCK || type == FAULT_DRIFT || type == FAULT_JUMP;
+    const struct kind *kind = &kinds[type];
 
     for (unsigned i = 0; i < FAULTS_MAX; i++) {
         const struct fault *fault = &sim->faults.slots[i];
-        if (!fault->is_on || fault->node != node)
-            continue;
-        if (fault->type == type)
-            return true;
-        if (is_life && (fault->type == FAULT_CRASH || fault->type == FAULT_CLOCK ||
-                        fault->type == FAULT_PAUSE))
-            return true;
-        if (is_time &&
-            (fault->type == FAULT_CLOCK || fault->type == FAULT_DRIFT || fault->type == FAULT_JUMP))
+        const struct kind *other = &kinds[fault->type];
+        if (fault->is_on && fault->node == node &&
+            (fault->type == type || (kind->is_life && other->is_life) ||
+             (kind->is_time && other->is_time)))
             return true;
     }
-    return (is_life || is_time) && !sim->nodes[node]->is_up;
+    return (kind->is_life || kind->is_time) && !sim->nodes[node]->is_up;
 }
 
 static enum fault_type choose_type(struct sim *sim)
