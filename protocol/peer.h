@@ -27,6 +27,7 @@
 #include "ring/quorum_read.h"
 #include "ring/quorum_write.h"
 #include "ring/restart.h"
+#include "ring/siphash.h"
 #include "ring/sync.h"
 
 /* Of these frames; a node that is greeted with another one says so and closes. */
@@ -133,13 +134,24 @@ struct peer_cells {
     struct slice keys[EXCHANGE_KEYS_MAX];
 };
 
+/* What a newcomer has to know of the cluster besides its members. */
+struct peer_cluster {
+    bool is_known; /* who answers is in a cluster; else the rest is 0 */
+    uint8_t partition_bits, copies;
+    bool is_name_in_use;            /* whoever has the name of who asks is reachable */
+    struct siphash_key context_key; /* for the contexts that clients are given; 0 if the secret
+                                       tells it */
+};
+
 struct peer_restart_answer {
     struct restart_answer answer;
+    struct peer_cluster cluster;
     struct slice membership; /* membership_encode() */
 };
 
 struct peer_restart_joined {
     struct restart_joined joined;
+    struct peer_cluster cluster;
     struct slice membership;
 };
 

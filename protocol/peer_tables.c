@@ -360,11 +360,17 @@ static const struct peer_field claimant_fields[] = {
 
 static const struct peer_field restart_ask_fields[] = {BLOB(struct restart_ask, name), END};
 
+#define CLUSTER(type)                                                                              \
+    FLAG(type, cluster.is_known), NUMBER(type, cluster.partition_bits, 1, RING_PARTITION_BITS_MAX), \
+        NUMBER(type, cluster.copies, 1, RING_COPIES_MAX), FLAG(type, cluster.is_name_in_use),      \
+        BLOB(type, cluster.context_key)
+
 static const struct peer_field restart_answer_fields[] = {
     U64(struct peer_restart_answer, answer.id),
     U64(struct peer_restart_answer, answer.seen),
     FLAG(struct peer_restart_answer, answer.is_starting),
     FLAG(struct peer_restart_answer, answer.has_members),
+    CLUSTER(struct peer_restart_answer),
     LONG(struct peer_restart_answer, membership, MEMBERSHIP_BYTES_MAX),
     END,
 };
@@ -388,6 +394,7 @@ static const struct peer_field restart_join_fields[] = {
 static const struct peer_field restart_joined_fields[] = {
     U64(struct peer_restart_joined, joined.id),
     CHOICE(struct peer_restart_joined, joined.answer, 0, MEMBERSHIP_BAD),
+    CLUSTER(struct peer_restart_joined),
     LONG(struct peer_restart_joined, membership, MEMBERSHIP_BYTES_MAX),
     END,
 };

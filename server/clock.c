@@ -33,6 +33,11 @@ uint64_t clock_now_ms(void)
     return start_wall_ms + (read_ms(CLOCK_MONOTONIC) - start_monotonic_ms) + (uint64_t)advanced;
 }
 
+uint64_t clock_monotonic_ms(void)
+{
+    return read_ms(CLOCK_MONOTONIC);
+}
+
 uint64_t clock_start_ms(void)
 {
     return start_wall_ms;

@@ -14,6 +14,9 @@ void clock_init(void);
 /* Now, freshly read.  Any thread. */
 uint64_t clock_now_ms(void);
 
+/* Milliseconds of a clock that nobody sets, `debugtime` included: for waits.  Any thread. */
+uint64_t clock_monotonic_ms(void);
+
 /* When the server started. */
 uint64_t clock_start_ms(void);
 

@@ -75,6 +75,13 @@ void cluster_stop(struct cluster *);
 /* After workers_stop(). */
 void cluster_free(struct cluster *);
 
+/* What main() ends with if the node stopped by itself: 0 once it has left its cluster; 78 if it
+ * cannot be a node of that cluster, as was logged. */
+int cluster_exit_code(const struct cluster *);
+
+/* For tests: one without a node, for that many workers.  NULL: memory is short. */
+struct cluster *cluster_new(struct store *, unsigned workers);
+
 /* --- any thread --- */
 
 /* NULL: this process is no node of a cluster, or has not begun to be one. */

@@ -1,13 +1,16 @@
 /* The life of the server: read the options, become what they ask for, start the parts from the
  * inside out, serve until a signal, and stop the parts from the outside in.
  *
- *   options -> TLS -> user -> background -> logins -> store -> workers -> listeners -> sweep -> loop
+ *   options -> TLS -> user -> background -> logins -> store -> cluster -> workers -> listeners ->
+ *   sweep -> the cluster's thread -> loop
  *
  * The user is changed before we listen, as memcached does it, so that the Unix socket and the pid
  * file belong to that user; TLS keys are read before, because they often belong to root. */
 #include "server/auth_file.h"
+#include "server/cell_store.h"
 #include "server/cells.h"
 #include "server/clock.h"
+#include "server/cluster.h"
 #include "server/config_file.h"
 #include "server/listener.h"
 #include "server/log.h"
@@ -151,9 +154,20 @@ static void run(struct ev_loop *loop)
         process_remove_pid_file(settings.pid_file);
 }
 
+/* Finer trees tell more exactly what differs, and take more memory: half a megabyte as this is. */
+#define MERKLE_LEAF_BITS 6
+
 static struct store *make_store(void)
 {
+    const struct cell_store_options cells = {
+        .partition_bits = settings.partition_bits,
+        .leaf_bits = MERKLE_LEAF_BITS,
+        .stub_bytes_max = settings.stub_memory_bytes,
+        .tombstone_bytes_max = settings.tombstone_memory_bytes,
+        .tombstone_grace_ms = settings.tombstone_grace_ms,
+    };
     struct store_options options = {
+        .cells = settings.node_name != NULL ? &cells : NULL,
         .limit_bytes = settings.limit_bytes,
         .item_bytes_max = settings.item_bytes_max,
         .threads = settings.threads,
@@ -167,12 +181,33 @@ static struct store *make_store(void)
     return store_new(&options);
 }
 
+/* With the workers running.  Returns the exit code. */
+static int serve_clients(struct ev_loop *loop, struct store *store, struct cluster *cluster)
+{
+    int code = listeners_open(&settings);
+
+    if (code != 0)
+        return code;
+    if (maintenance_start(store) && (cluster == NULL || cluster_run(cluster))) {
+        run(loop);
+        code = cluster != NULL ? cluster_exit_code(cluster) : 0;
+    } else {
+        code = EX_OSERR;
+    }
+    listeners_close();
+    if (cluster != NULL)
+        cluster_stop(cluster);
+    maintenance_stop();
+    return code;
+}
+
 /* Starts all parts, serves, stops them.  Returns the exit code. */
 static int serve(void)
 {
     int code = EX_OSERR;
     struct ev_loop *loop = ev_default_loop(EVFLAG_AUTO | EVFLAG_SIGNALFD);
     struct store *store = make_store();
+    struct cluster *cluster = NULL;
 
     if (loop == NULL || store == NULL) {
         if (loop == NULL)
@@ -183,22 +218,18 @@ static int serve(void)
         process_lock_memory();
     if (!cells_start())
         goto free_store;
-    process_block_signals();
-    if (!workers_start(store, settings.threads))
+    if (settings.node_name != NULL && (cluster = cluster_start(store)) == NULL) {
+        code = EX_CONFIG;
         goto free_store;
-    code = listeners_open(&settings);
-    if (code != 0)
-        goto stop_workers;
-    if (maintenance_start(store)) {
-        run(loop);
-        maintenance_stop();
-    } else {
-        code = EX_OSERR;
     }
-    listeners_close();
-stop_workers:
-    workers_stop();
-    prefix_stats_clear();
+    process_block_signals();
+    if (workers_start(store, settings.threads)) {
+        code = serve_clients(loop, store, cluster);
+        workers_stop();
+        prefix_stats_clear();
+    }
+    if (cluster != NULL)
+        cluster_free(cluster);
 free_store:
     if (store != NULL)
         store_free(store);

@@ -1,65 +1,91 @@
-/* What an operator does: not there yet, only the seams of node.h. */
+/* What an operator does: acts on the membership, which the claimant turns into tables. */
+#include "server/log.h"
 #include "server/node.h"
+#include "server/node_inside.h"
+#include "server/settings.h"
+#include <stdlib.h>
 
 enum membership_answer node_leave(struct node *node, node_id id)
 {
-    (void)node, (void)id;
-    return MEMBERSHIP_UNKNOWN;
+    return node_acted(node, membership_leave(&node->membership, id));
 }
 
 enum membership_answer node_remove(struct node *node, node_id id, bool is_forced)
 {
-    (void)node, (void)id, (void)is_forced;
-    return MEMBERSHIP_UNKNOWN;
+    enum membership_answer answer = node_acted(node, membership_remove(&node->membership, id));
+
+    if (is_forced && (answer == MEMBERSHIP_DONE || answer == MEMBERSHIP_ALREADY))
+        node_force(node);
+    return answer;
 }
 
 enum membership_answer node_set_weight(struct node *node, node_id id, uint32_t weight)
 {
-    (void)node, (void)id, (void)weight;
-    return MEMBERSHIP_UNKNOWN;
+    return node_acted(node, membership_set_weight(&node->membership, id, weight));
 }
 
 enum membership_answer node_set_zone(struct node *node, node_id id, const struct member_name *zone)
 {
-    (void)node, (void)id, (void)zone;
-    return MEMBERSHIP_UNKNOWN;
+    return node_acted(node,
+                      membership_set_zone(&node->membership, id, node_zone_number(zone), zone));
+}
+
+/* The number that the text is, as a whole; 0 if it is none. */
+static node_id number_of(struct slice text)
+{
+    node_id id = 0;
+
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.bytes[i] < '0' || text.bytes[i] > '9' || __builtin_mul_overflow(id, 10, &id) ||
+            __builtin_add_overflow(id, (node_id)(text.bytes[i] - '0'), &id))
+            return NODE_NONE;
+    }
+    return id;
 }
 
 node_id node_find(const struct node *node, struct slice name_or_id)
 {
-    (void)node, (void)name_or_id;
-    return NODE_NONE;
+    const struct member_record *record = NULL;
+    struct member_name name;
+
+    if (member_name_set(&name, name_or_id))
+        record = membership_find_name(&node->membership, &name);
+    if (record != NULL)
+        return record->id;
+    node_id id = number_of(name_or_id);
+    return id != NODE_NONE && membership_has(&node->membership, id) ? id : NODE_NONE;
 }
 
 enum membership_answer node_preview(struct node *node, const struct plan *plan,
                                     const uint64_t *bytes, struct plan_report *report,
                                     unsigned *failed)
 {
-    (void)node, (void)plan, (void)bytes, (void)report, (void)failed;
-    return MEMBERSHIP_UNKNOWN;
+    enum membership_answer answer = MEMBERSHIP_BAD;
+    struct plan_work *work = malloc(sizeof *work);
+
+    *failed = 0;
+    if (work == NULL)
+        log_warning("out of memory for a plan");
+    else if (node->table != NULL)
+        answer = plan_preview(work, plan, &node->membership, node->table, node_copies(), bytes,
+                              report, failed);
+    free(work);
+    return answer;
 }
 
 enum membership_answer node_commit(struct node *node, const struct plan *plan, bool is_forced,
                                    unsigned *failed)
 {
-    (void)node, (void)plan, (void)is_forced, (void)failed;
-    return MEMBERSHIP_UNKNOWN;
-}
+    enum membership_answer answer = MEMBERSHIP_BAD;
+    struct plan_work *work = malloc(sizeof *work);
 
-bool node_cut(struct node *node, node_id id, bool is_cut)
-{
-    (void)node, (void)id, (void)is_cut;
-    return false;
-}
-
-bool node_is_cut(const struct node *node, node_id id)
-{
-    (void)node, (void)id;
-    return false;
-}
-
-bool node_address_parse(const struct member_address *text, struct node_address *address)
-{
-    (void)text, (void)address;
-    return false;
+    *failed = 0;
+    if (work == NULL)
+        log_warning("out of memory for a plan");
+    else
+        answer = node_acted(node, plan_commit(work, plan, &node->membership, failed));
+    free(work);
+    if (is_forced && (answer == MEMBERSHIP_DONE || answer == MEMBERSHIP_ALREADY))
+        node_force(node);
+    return answer;
 }

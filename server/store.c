@@ -497,6 +497,33 @@ void item_unref(struct store *store, struct item *item)
         memory_release(store->memory, item, stored_bytes(store, item));
 }
 
+void store_raise_clocks(struct store *store, uint64_t time)
+{
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        struct stripe *stripe = &store->stripes[i];
+
+        lock_take(&stripe->lock);
+        if (time > stripe->clock.last)
+            hlc_clock_init(&stripe->clock, time);
+        lock_release(&stripe->lock);
+    }
+}
+
+uint64_t store_newest_time(struct store *store)
+{
+    uint64_t newest = 0;
+
+    for (unsigned i = 0; i < store->stripe_count; i++) {
+        struct stripe *stripe = &store->stripes[i];
+
+        lock_take(&stripe->lock);
+        if (stripe->clock.last > newest)
+            newest = stripe->clock.last;
+        lock_release(&stripe->lock);
+    }
+    return newest;
+}
+
 void store_flush_up_to(struct store *store, uint64_t time)
 {
     for (unsigned i = 0; i < store->stripe_count; i++) {

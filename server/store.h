@@ -116,6 +116,11 @@ void store_flush(struct store *, uint64_t now_ms);
 /* The same of a cluster: every dot up to `time`, and new ones come after it. */
 void store_flush_up_to(struct store *, uint64_t time);
 
+/* Has all clocks go on after `time`: what this node gave before it started again. */
+void store_raise_clocks(struct store *, uint64_t time);
+/* The highest time that any of the clocks gave. */
+uint64_t store_newest_time(struct store *);
+
 /* Changes -m while running.  Shrinking evicts in the background sweep. */
 void store_set_limit(struct store *, uint64_t limit_bytes);
 

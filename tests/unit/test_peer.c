@@ -399,9 +399,9 @@ static void every_field_of_every_message_travels(void **state)
         [PEER_KNOWN] = {sizeof(struct exchange_known), 4},
         [PEER_CLAIMANT] = {sizeof(struct claimant_message), 4},
         [PEER_RESTART_ASK] = {sizeof(struct restart_ask), 0},
-        [PEER_RESTART_ANSWER] = {sizeof(struct peer_restart_answer), 6},
+        [PEER_RESTART_ANSWER] = {sizeof(struct peer_restart_answer), 10},
         [PEER_RESTART_JOIN] = {sizeof(struct restart_join), 7},
-        [PEER_RESTART_JOINED] = {sizeof(struct peer_restart_joined), 4},
+        [PEER_RESTART_JOINED] = {sizeof(struct peer_restart_joined), 8},
     };
 
     (void)state;
