@@ -144,10 +144,6 @@ static bool look(struct applying *applying)
 
 static void dispatch(struct applying *applying)
 {
-    if (applying_has(applying, OPERATION_CONTEXT)) {
-        command_apply_context(applying);
-        return;
-    }
     switch ((enum verb)applying->operation->verb) {
     case VERB_GET: apply_get(applying); break;
     case VERB_STORE: command_apply_store(applying); break;

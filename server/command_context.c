@@ -58,7 +58,9 @@ void command_apply_context(struct applying *applying)
     applying->outcome->key_is_binary = applying_has(applying, OPERATION_KEY_ENCODED);
     if (is_store) {
         applying->outcome->value = operation->value;
-        command_mark_new(applying, applying->outcome->key_is_binary);
+        command_mark_new(applying, applying->shown.is_found
+                                       ? applying->command->marks.key_is_binary
+                                       : applying->outcome->key_is_binary);
     }
     command_fill_state(applying);
 }

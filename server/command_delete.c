@@ -80,6 +80,10 @@ void command_apply_delete(struct applying *applying)
 {
     struct sibling tombstone = {.kind = SIBLING_TOMBSTONE};
 
+    if (applying_has(applying, OPERATION_CONTEXT)) {
+        command_apply_context(applying);
+        return;
+    }
     applying->outcome->status = (uint8_t)decide_delete(applying);
     if (applying->outcome->status == OUTCOME_OK &&
         applying_has(applying, OPERATION_DROP_VALUE | OPERATION_INVALIDATE)) {

@@ -153,6 +153,10 @@ static void apply_append(struct applying *applying)
 
 void command_apply_store(struct applying *applying)
 {
+    if (applying_has(applying, OPERATION_CONTEXT)) {
+        command_apply_context(applying);
+        return;
+    }
     switch ((enum store_mode)applying->operation->mode) {
     case STORE_SET:
     case STORE_ADD:

@@ -37,6 +37,7 @@ struct stream {
 size_t stream_capacity;
 bool stream_is_closed;
 unsigned shutdowns, graceful_shutdowns;
+conversation_executor *conversation_execute = execute_batch;
 
 static struct connection connection;
 static struct worker worker;
@@ -310,7 +311,7 @@ static void produce(void)
 static void run_batch(unsigned count)
 {
     if (count != 0)
-        execute_batch(&worker, &connection, worker.batch, count, &worker.output);
+        conversation_execute(&worker, &connection, worker.batch, count, &worker.output);
     produce();
 }
 

@@ -30,6 +30,16 @@ const char *say_slowly(const char *input);
 
 /* A new connection, not logged in where that is asked for. */
 void conversation_reconnect(void);
+struct connection;
+struct operation;
+struct output;
+struct worker;
+
+/* Who executes what was parsed: execute_batch(), unless a test says otherwise. */
+typedef void conversation_executor(struct worker *, struct connection *, struct operation *,
+                                   unsigned count, struct output *);
+extern conversation_executor *conversation_execute;
+
 /* What the executor did to the connection. */
 bool conversation_is_closed(void);
 bool conversation_is_watching(void);
