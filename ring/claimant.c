@@ -1,4 +1,4 @@
-#include "ring/claimant.h"
+#include "ring/claimant_run.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -6,14 +6,6 @@
 #include "ring/bytes.h"
 
 #define ASKED_AT_ONCE 3 /* for a whole table, which may be large */
-
-/* A step under way. */
-struct run {
-    struct claimant *claimant;
-    uint64_t now_ms;
-    struct claimant_effects *effects;
-    bool tells_membership; /* what changed here goes to all members */
-};
 
 /* 1. Which table is the newer. */
 
@@ -32,7 +24,7 @@ uint64_t claimant_table_digest(const struct ring_table *table)
     return digest;
 }
 
-static int mark_compare(struct claimant_mark a, struct claimant_mark b)
+int claimant_compare_marks(struct claimant_mark a, struct claimant_mark b)
 {
     int order = ring_version_compare(a.version, b.version);
 
@@ -43,7 +35,7 @@ static int mark_compare(struct claimant_mark a, struct claimant_mark b)
     return order != 0 ? order : (a.digest > b.digest) - (a.digest < b.digest);
 }
 
-static struct claimant_mark mark_of(const struct claimant *claimant)
+struct claimant_mark claimant_own_mark(const struct claimant *claimant)
 {
     if (claimant->table.version.epoch == 0)
         return (struct claimant_mark){0};
@@ -128,15 +120,9 @@ static struct claimant_peer *self_of(struct claimant *claimant)
     return self;
 }
 
-static bool is_reachable(const struct claimant *claimant, node_id id)
-{
-    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
-    return peer != NULL && peer->is_reachable;
-}
-
 /* 3. Messages. */
 
-static void send_to(struct run *run, node_id to, enum claimant_message_type type)
+static void send_to(struct claimant_run *run, node_id to, enum claimant_message_type type)
 {
     struct claimant_effects *effects = run->effects;
 
@@ -147,7 +133,7 @@ static void send_to(struct run *run, node_id to, enum claimant_message_type type
 
 /* Asks one node at a time; who does not answer is asked again, or another one, when the next ping
  * shows that it is still needed. */
-static void ask_table(struct run *run, node_id from)
+static void ask_table(struct claimant_run *run, node_id from)
 {
     struct claimant *claimant = run->claimant;
 
@@ -157,13 +143,13 @@ static void ask_table(struct run *run, node_id from)
     send_to(run, from, CLAIMANT_ASK_TABLE);
 }
 
-static void ask_whole_table(struct run *run, node_id from)
+static void ask_whole_table(struct claimant_run *run, node_id from)
 {
     run->claimant->table_asked_ms = run->now_ms + run->claimant->config.ask_retry_ms;
     send_to(run, from, CLAIMANT_ASK_WHOLE);
 }
 
-static void ask_membership(struct run *run, node_id from)
+static void ask_membership(struct claimant_run *run, node_id from)
 {
     struct claimant *claimant = run->claimant;
 
@@ -180,7 +166,7 @@ static bool is_member_in_reach(const struct claimant *claimant, const struct cla
 }
 
 /* To all members that are reachable.  The others see it in a ping once they are. */
-static void tell_membership(struct run *run)
+static void tell_membership(struct claimant_run *run)
 {
     const struct claimant *claimant = run->claimant;
 
@@ -193,7 +179,7 @@ static void tell_membership(struct run *run)
 static enum claimant_message_type form_for(const struct claimant *claimant,
                                            struct claimant_mark has)
 {
-    if (has.version.epoch == 0 || mark_compare(has, mark_before(claimant)) != 0)
+    if (has.version.epoch == 0 || claimant_compare_marks(has, mark_before(claimant)) != 0)
         return CLAIMANT_TABLE;
     /* A difference leads to a later version: not to another table of the same. */
     if (ring_version_compare(has.version, claimant->table.version) >= 0)
@@ -201,7 +187,7 @@ static enum claimant_message_type form_for(const struct claimant *claimant,
     return CLAIMANT_DIFFERENCE;
 }
 
-static void tell_table(struct run *run)
+void claimant_tell_table(struct claimant_run *run)
 {
     const struct claimant *claimant = run->claimant;
 
@@ -215,7 +201,7 @@ static void tell_table(struct run *run)
 /* 4. What changes here. */
 
 /* Waits before the next table, so that changes come together; but not forever. */
-static void keep_quiet(struct run *run)
+static void keep_quiet(struct claimant_run *run)
 {
     struct claimant *claimant = run->claimant;
     uint64_t quiet_ms = claimant->config.quiet_ms;
@@ -227,7 +213,7 @@ static void keep_quiet(struct run *run)
         claimant->quiet_until_ms = claimant->quiet_limit_ms;
 }
 
-static void on_membership_changed(struct run *run)
+static void on_membership_changed(struct claimant_run *run)
 {
     run->claimant->need = CLAIMANT_NEED_UNKNOWN;
     keep_quiet(run);
@@ -256,8 +242,7 @@ static void note_gains(struct claimant *claimant)
     }
 }
 
-/* Makes `work->table` the current one. */
-static void adopt(struct run *run)
+void claimant_adopt(struct claimant_run *run)
 {
     struct claimant *claimant = run->claimant;
     const struct ring_table *table = &claimant->work->table;
@@ -276,7 +261,7 @@ static void adopt(struct run *run)
 #endif
     note_gains(claimant);
     struct claimant_peer *self = self_of(claimant);
-    self->mark = mark_of(claimant);
+    self->mark = claimant_own_mark(claimant);
     self->is_warm = false; /* until told so, under this table */
     run->effects->has_adopted = true;
     assert(claimant->table.version.epoch > 0);
@@ -284,8 +269,7 @@ static void adopt(struct run *run)
 
 /* 5. What is heard. */
 
-/* Whether what a node said in that incarnation is from before its last restart. */
-static bool is_from_a_life_before(const struct member_record *record, uint64_t incarnation)
+bool claimant_is_from_a_life_before(const struct member_record *record, uint64_t incarnation)
 {
 #ifdef RING_BREAK_EMPTY_RESTART
     return false;
@@ -293,20 +277,21 @@ static bool is_from_a_life_before(const struct member_record *record, uint64_t i
     return record != NULL && incarnation < record->incarnation;
 }
 
-/* Or a ping that is older than another one already heard. */
+/* Whether a ping is from a life before, or older than another one already heard. */
 static bool is_late(const struct claimant *claimant, const struct claimant_peer *peer,
                     const struct ping *ping)
 {
     struct claimant_mark mark = {ping->table, ping->table_digest};
 
-    if (is_from_a_life_before(membership_find(claimant->membership, peer->id), ping->incarnation))
+    if (claimant_is_from_a_life_before(membership_find(claimant->membership, peer->id),
+                                       ping->incarnation))
         return true;
     if (ping->incarnation != peer->incarnation)
         return ping->incarnation < peer->incarnation;
-    return mark_compare(mark, peer->mark) < 0;
+    return claimant_compare_marks(mark, peer->mark) < 0;
 }
 
-static void on_ping(struct run *run, const struct claimant_event *event)
+static void on_ping(struct claimant_run *run, const struct claimant_event *event)
 {
     struct claimant *claimant = run->claimant;
     const struct ping *ping = event->ping;
@@ -321,10 +306,10 @@ static void on_ping(struct run *run, const struct claimant_event *event)
         peer->incarnation = ping->incarnation;
         peer->is_warm = ping->warming.size == 0;
         peer->is_holding = ping->is_holding;
-        if (peer->is_warm && mark_compare(mark, mark_of(claimant)) == 0)
+        if (peer->is_warm && claimant_compare_marks(mark, claimant_own_mark(claimant)) == 0)
             peer->has_gained = false;
     }
-    if (mark_compare(mark, mark_of(claimant)) > 0)
+    if (claimant_compare_marks(mark, claimant_own_mark(claimant)) > 0)
         ask_table(run, event->from);
     if (ping->membership_digest == claimant->membership->digest)
         return;
@@ -335,14 +320,14 @@ static void on_ping(struct run *run, const struct claimant_event *event)
 }
 
 /* A table that was heard is in `work->table`.  False if it is none for this node. */
-static bool try_to_adopt(struct run *run)
+static bool try_to_adopt(struct claimant_run *run)
 {
     struct claimant *claimant = run->claimant;
     const struct ring_table *table = &claimant->work->table;
     struct claimant_mark mark = {table->version, claimant_table_digest(table)};
     size_t rows_bytes = RING_ROWS_BYTES(table->partition_bits, table->copies);
 
-    if (mark_compare(mark, mark_of(claimant)) <= 0)
+    if (claimant_compare_marks(mark, claimant_own_mark(claimant)) <= 0)
         return false;
     if (rows_bytes > claimant->table.rows_room ||
         (claimant->table.version.epoch > 0 &&
@@ -350,19 +335,20 @@ static bool try_to_adopt(struct run *run)
         ring_trace_say(run->effects->trace, "a table of another cluster -> refused");
         return false;
     }
-    adopt(run);
+    claimant_adopt(run);
     keep_quiet(run);
     ring_trace_say(run->effects->trace, "heard of table %" PRIu64 ".%" PRIu64 " -> adopted",
                    table->version.epoch, table->version.claimant);
     return true;
 }
 
-static void on_difference(struct run *run, node_id from, const struct claimant_message *message)
+static void on_difference(struct claimant_run *run, node_id from,
+                          const struct claimant_message *message)
 {
     struct claimant *claimant = run->claimant;
     struct ring_table *table = &claimant->work->table;
 
-    if (mark_compare(message->mark, mark_of(claimant)) <= 0)
+    if (claimant_compare_marks(message->mark, claimant_own_mark(claimant)) <= 0)
         return;
     enum ring_apply applied = ring_table_apply_difference(table, &claimant->table, message->bytes);
     if (applied == RING_APPLIED && claimant_table_digest(table) == message->mark.digest) {
@@ -380,7 +366,7 @@ static uint64_t own_incarnation(const struct claimant *claimant)
     return own == NULL ? 0 : own->incarnation;
 }
 
-static void on_membership(struct run *run, struct slice bytes)
+static void on_membership(struct claimant_run *run, struct slice bytes)
 {
     struct claimant *claimant = run->claimant;
     uint64_t before = own_incarnation(claimant);
@@ -397,7 +383,7 @@ static void on_membership(struct run *run, struct slice bytes)
     on_membership_changed(run);
 }
 
-static void on_force(struct run *run)
+static void on_force(struct claimant_run *run)
 {
     struct claimant *claimant = run->claimant;
     node_id who = claimant_of(claimant);
@@ -419,7 +405,8 @@ static void on_no_table(struct claimant *claimant, node_id from)
         peer->has_no_table = true;
 }
 
-static void on_message(struct run *run, node_id from, const struct claimant_message *message)
+static void on_message(struct claimant_run *run, node_id from,
+                       const struct claimant_message *message)
 {
     struct claimant *claimant = run->claimant;
 
@@ -435,12 +422,12 @@ static void on_message(struct run *run, node_id from, const struct claimant_mess
     case CLAIMANT_ASK_TABLE:
         if (claimant->table.version.epoch == 0)
             send_to(run, from, CLAIMANT_NO_TABLE);
-        else if (mark_compare(mark_of(claimant), message->mark) > 0)
+        else if (claimant_compare_marks(claimant_own_mark(claimant), message->mark) > 0)
             send_to(run, from, form_for(claimant, message->mark));
         break;
     case CLAIMANT_NO_TABLE: on_no_table(claimant, from); break;
     case CLAIMANT_ASK_WHOLE:
-        if (mark_compare(mark_of(claimant), message->mark) > 0)
+        if (claimant_compare_marks(claimant_own_mark(claimant), message->mark) > 0)
             send_to(run, from, CLAIMANT_TABLE);
         break;
     case CLAIMANT_ASK_MEMBERSHIP: send_to(run, from, CLAIMANT_MEMBERSHIP); break;
@@ -451,7 +438,7 @@ static void on_message(struct run *run, node_id from, const struct claimant_mess
     }
 }
 
-static void on_reach(struct run *run, node_id id, bool is_reachable)
+static void on_reach(struct claimant_run *run, node_id id, bool is_reachable)
 {
     struct claimant_peer *peer = peer_of(run->claimant, id);
 
@@ -462,7 +449,7 @@ static void on_reach(struct run *run, node_id id, bool is_reachable)
         keep_quiet(run); /* another one may be the claimant now: give it time to come back */
 }
 
-static void on_warmed(struct run *run, const struct claimant_event *event)
+static void on_warmed(struct claimant_run *run, const struct claimant_event *event)
 {
     struct claimant_peer *self = self_of(run->claimant);
 
@@ -508,14 +495,14 @@ static bool make_first(struct claimant *claimant, node_id first, unsigned partit
 }
 
 /* A turn through all members has ended: one round trip ago at least they were asked. */
-static void end_turn(struct run *run)
+static void end_turn(struct claimant_run *run)
 {
     struct claimant *claimant = run->claimant;
 
     claimant->ask_next = 0;
     if (is_table_lost(claimant) && run->now_ms >= claimant->quiet_until_ms &&
         make_first(claimant, claimant->config.self, claimant->config.partition_bits)) {
-        adopt(run);
+        claimant_adopt(run);
         run->effects->has_published = true;
         ring_trace_say(run->effects->trace, "nobody has a table -> make one anew");
     }
@@ -524,7 +511,7 @@ static void end_turn(struct run *run)
 }
 
 /* Asks a few members for the table, in turns. */
-static void seek_table(struct run *run)
+static void seek_table(struct claimant_run *run)
 {
     struct claimant *claimant = run->claimant;
     const struct membership *membership = claimant->membership;
@@ -546,251 +533,7 @@ static void seek_table(struct run *run)
     }
 }
 
-/* 7. The claimant's part. */
-
-node_id claimant_of(const struct claimant *claimant)
-{
-    const struct ring_table *table = &claimant->table;
-
-    for (unsigned i = 0; i < table->member_count; i++) {
-        node_id id = table->members[i].id;
-        if (membership_has(claimant->membership, id) && is_reachable(claimant, id))
-            return id;
-    }
-    return NODE_NONE;
-}
-
-/* Whether this node may publish, if no other one does. */
-static bool is_own_turn(const struct claimant *claimant)
-{
-    node_id who = claimant_of(claimant);
-    return who == claimant->config.self || (who == NODE_NONE && claimant->is_forced);
-}
-
-/* Whether a node can be reached, and has this node's table and membership. */
-static bool is_holder(const struct claimant *claimant, node_id id)
-{
-    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
-
-    if (peer == NULL || !peer->is_reachable || mark_compare(peer->mark, mark_of(claimant)) != 0)
-        return false;
-#ifdef RING_BREAK_STALE_MEMBERSHIP
-    return true;
-#endif
-    return id == claimant->config.self || peer->digest == claimant->membership->digest;
-}
-
-/* Who speaks for a member of the table: itself, or, once it has gone, the node that goes on under
- * its name: the same one, as another actor. */
-static node_id speaker_of(const struct claimant *claimant, node_id id)
-{
-    const struct member_record *record = membership_find(claimant->membership, id);
-
-    if (record == NULL || record->status != MEMBER_GONE)
-        return id;
-    record = membership_find_name(claimant->membership, &record->name);
-    return record != NULL ? record->id : id;
-}
-
-static unsigned count_holders(const struct claimant *claimant)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < claimant->table.member_count; i++)
-        count += is_holder(claimant, speaker_of(claimant, claimant->table.members[i].id));
-    assert(count <= claimant->table.member_count);
-    return count;
-}
-
-static bool has_majority(const struct claimant *claimant)
-{
-#ifdef RING_BREAK_COMMIT_WITHOUT_MAJORITY
-    return true;
-#endif
-    return 2 * count_holders(claimant) > claimant->table.member_count;
-}
-
-/* Whether the next table need not wait for this member of the current one. */
-static bool is_done_warming(const struct claimant *claimant, node_id id)
-{
-    const struct member_record *record = membership_find(claimant->membership, id);
-    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
-
-#ifdef RING_BREAK_NEXT_BEFORE_WARM
-    return true;
-#endif
-    if (record == NULL || record->status == MEMBER_GONE || peer == NULL)
-        return true;
-    if (!peer->is_reachable)
-        return !peer->has_gained;
-    if (id != claimant->config.self && is_from_a_life_before(record, peer->incarnation))
-        return false;
-    return peer->is_warm && mark_compare(peer->mark, mark_of(claimant)) == 0;
-}
-
-/* The first member that is waited for, or NODE_NONE. */
-static node_id first_warming(const struct claimant *claimant)
-{
-    for (unsigned i = 0; i < claimant->table.member_count; i++)
-        if (!is_done_warming(claimant, claimant->table.members[i].id))
-            return claimant->table.members[i].id;
-    return NODE_NONE;
-}
-
-/* Whether the membership knows all members of the table.  If not it is behind, as after a restart:
- * a table made of it would take away from somebody what another claimant has just given. */
-static bool knows_members(const struct claimant *claimant)
-{
-    for (unsigned i = 0; i < claimant->table.member_count; i++)
-        if (membership_find(claimant->membership, claimant->table.members[i].id) == NULL)
-            return false;
-    return true;
-}
-
-/* Asks claim for the next table, into `work->table`. */
-static enum claim_answer next_table(struct claimant *claimant)
-{
-    struct ring_member members[RING_MEMBERS_MAX];
-    struct claim_input input = {.members = members,
-                                .count = membership_claimers(claimant->membership, members),
-                                .copies = claimant->config.copies,
-                                .claimant = claimant->config.self,
-                                .before = &claimant->table};
-
-#ifdef RING_BREAK_WHOLE_TARGET
-    return claim_target(&claimant->work->claim, &input, &claimant->work->table);
-#endif
-    return claim_next(&claimant->work->claim, &input, &claimant->work->table);
-}
-
-static void find_need(struct run *run)
-{
-    struct claimant *claimant = run->claimant;
-
-    switch (next_table(claimant)) {
-    case CLAIM_NEXT: claimant->need = CLAIMANT_NEEDS_TABLE; break;
-    case CLAIM_MET: claimant->need = CLAIMANT_HAS_TABLE; break;
-    case CLAIM_NOBODY: claimant->need = CLAIMANT_COMPLETE; break;
-    case CLAIM_TOO_MANY:
-        ring_trace_say(run->effects->trace, "more members than a table has room for -> no table");
-        claimant->need = CLAIMANT_COMPLETE;
-        break;
-    }
-}
-
-/* The next table is in `work->table`. */
-static void publish(struct run *run)
-{
-    struct claimant *claimant = run->claimant;
-    unsigned holders = count_holders(claimant), of = claimant->table.member_count;
-
-    run->effects->has_published = true;
-    run->effects->was_forced = 2 * holders <= of;
-    adopt(run);
-    tell_table(run);
-    ring_trace_say(run->effects->trace,
-                   "%u of %u hold the table -> publish table %" PRIu64 ".%" PRIu64 "%s", holders,
-                   of, claimant->table.version.epoch, claimant->table.version.claimant,
-                   run->effects->was_forced ? ", by force" : "");
-}
-
-/* Whether a node that leaves has handed over all it had, as itself says under the current table. */
-static bool has_handed_over(const struct claimant *claimant, node_id id)
-{
-    const struct claimant_peer *peer = claimant_find_peer(claimant, id);
-
-    return peer != NULL && peer->is_reachable && !peer->is_holding &&
-           ring_table_find_member(&claimant->table, id) < 0 &&
-           mark_compare(peer->mark, mark_of(claimant)) == 0;
-}
-
-/* The table is as it should be, and all are warm: joining nodes are up, and those that left gone.
- * Complete once none of either is left. */
-static void promote(struct run *run)
-{
-    struct claimant *claimant = run->claimant;
-    bool is_complete = true;
-
-    for (unsigned i = 0; i < claimant->membership->count; i++) {
-        const struct member_record *record = &claimant->membership->records[i];
-        enum membership_answer answer = MEMBERSHIP_ALREADY;
-        if (record->status == MEMBER_JOINING)
-            answer = membership_set_up(claimant->membership, record->id);
-        else if (record->status == MEMBER_LEAVING && has_handed_over(claimant, record->id))
-            answer = membership_remove(claimant->membership, record->id);
-        else if (record->status == MEMBER_LEAVING)
-            is_complete = false;
-        if (answer != MEMBERSHIP_DONE)
-            continue;
-        run->effects->membership_changed = true;
-        run->tells_membership = true;
-        ring_trace_say(run->effects->trace, "the table is complete -> node %" PRIu64 " is %s",
-                       record->id, record->status == MEMBER_UP ? "up" : "gone");
-    }
-    if (is_complete)
-        claimant->need = CLAIMANT_COMPLETE;
-}
-
-/* Publishes the next table, or says what it waits for. */
-static enum claimant_state consider(struct run *run)
-{
-    struct claimant *claimant = run->claimant;
-
-    if (claimant->table.version.epoch == 0 || !is_own_turn(claimant)) {
-        claimant->is_forced = false;
-        return CLAIMANT_IDLE;
-    }
-    if (claimant->need == CLAIMANT_COMPLETE)
-        return CLAIMANT_IDLE;
-    if (run->now_ms < claimant->quiet_until_ms)
-        return CLAIMANT_QUIET;
-    if (!knows_members(claimant) && !claimant->is_forced)
-        return CLAIMANT_MINORITY;
-    if (claimant->need == CLAIMANT_NEED_UNKNOWN)
-        find_need(run);
-    if (claimant->need == CLAIMANT_COMPLETE)
-        return CLAIMANT_IDLE;
-    if (first_warming(claimant) != NODE_NONE)
-        return CLAIMANT_WARMING;
-    if (claimant->need == CLAIMANT_HAS_TABLE) {
-        promote(run);
-        return CLAIMANT_IDLE;
-    }
-    if (!has_majority(claimant) && !claimant->is_forced)
-        return CLAIMANT_MINORITY;
-    enum claim_answer answer = next_table(claimant);
-    assert(answer == CLAIM_NEXT);
-    publish(run);
-    return CLAIMANT_WARMING;
-}
-
-static void on_load(struct run *run, const uint64_t *operations)
-{
-    struct claimant *claimant = run->claimant;
-    struct ring_member members[RING_MEMBERS_MAX];
-    struct rebalance_report report;
-
-    if (claimant->config.rebalance_permille == 0 || claimant->need != CLAIMANT_COMPLETE ||
-        claimant_of(claimant) != claimant->config.self || !has_majority(claimant) ||
-        first_warming(claimant) != NODE_NONE)
-        return;
-    assert(claimant->work->rebalance != NULL);
-    struct rebalance_input input = {
-        .claim = {.members = members,
-                  .count = membership_claimers(claimant->membership, members),
-                  .copies = claimant->config.copies,
-                  .claimant = claimant->config.self,
-                  .before = &claimant->table},
-        .operations = operations,
-        .owner_cost = 1,
-        .first_cost = 1,
-        .threshold_permille = claimant->config.rebalance_permille};
-    if (rebalance_next(claimant->work->rebalance, &input, &claimant->work->table, &report) ==
-        REBALANCE_NEXT)
-        publish(run);
-}
-
-/* 8. The machine. */
+/* 7. The machine. */
 
 void claimant_init(struct claimant *claimant, const struct claimant_config *config,
                    struct membership *membership, struct claimant_work *work, unsigned char *rows,
@@ -815,20 +558,20 @@ void claimant_init(struct claimant *claimant, const struct claimant_config *conf
 void claimant_found(struct claimant *claimant, node_id first, unsigned partition_bits)
 {
     struct claimant_effects effects;
-    struct run run = {.claimant = claimant, .effects = &effects};
+    struct claimant_run run = {.claimant = claimant, .effects = &effects};
 
     claimant_effects_init(&effects, NULL);
     for (unsigned i = 0; i < claimant->membership->count; i++)
         membership_set_up(claimant->membership, claimant->membership->records[i].id);
     bool is_made = make_first(claimant, first, partition_bits);
     assert(is_made);
-    adopt(&run);
+    claimant_adopt(&run);
 }
 
 void claimant_step(struct claimant *claimant, const struct claimant_event *event,
                    struct claimant_effects *effects)
 {
-    struct run run = {claimant, event->now_ms, effects, false};
+    struct claimant_run run = {claimant, event->now_ms, effects, false};
 
     assert(effects->send_count == 0);
     switch (event->type) {
@@ -843,11 +586,11 @@ void claimant_step(struct claimant *claimant, const struct claimant_event *event
         break;
     case CLAIMANT_WARMED: on_warmed(&run, event); break;
     case CLAIMANT_FORCE: on_force(&run); break;
-    case CLAIMANT_LOAD: on_load(&run, event->operations); break;
+    case CLAIMANT_LOAD: claimant_consider_load(&run, event->operations); break;
     }
     if (claimant->table.version.epoch == 0)
         seek_table(&run);
-    claimant->state = consider(&run);
+    claimant->state = claimant_consider(&run);
     if (claimant->need == CLAIMANT_COMPLETE)
         claimant->is_forced = false;
     if (run.tells_membership)
@@ -870,7 +613,7 @@ const struct ring_table *claimant_table(const struct claimant *claimant)
 
 void claimant_fill_ping(const struct claimant *claimant, struct ping *ping)
 {
-    struct claimant_mark mark = mark_of(claimant);
+    struct claimant_mark mark = claimant_own_mark(claimant);
     const struct claimant_peer *self = claimant_find_peer(claimant, claimant->config.self);
 
     assert(self != NULL);
@@ -900,7 +643,7 @@ void claimant_compose(const struct claimant *claimant, const struct claimant_sen
 {
     size_t size = 0;
 
-    *message = (struct claimant_message){.type = send->type, .mark = mark_of(claimant)};
+    *message = (struct claimant_message){.type = send->type, .mark = claimant_own_mark(claimant)};
     switch (send->type) {
     case CLAIMANT_DIFFERENCE:
         size = ring_table_encode_difference(&claimant->before, &claimant->table, out,
