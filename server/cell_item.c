@@ -191,6 +191,20 @@ void cell_item_write(struct node_table *nodes, struct item *item, uint64_t key_h
                                                  .is_live = cell->is_live});
 }
 
+void cell_item_place_values(const struct item *item, struct cell *cell)
+{
+    const struct slice all = item_value_slice(item);
+    size_t at = is_encoded(item) ? cell_encoded_bytes(cell) : 0;
+
+    for (unsigned i = 0; i < cell->sibling_count; i++) {
+        if (cell->siblings[i].kind != SIBLING_VALUE)
+            continue;
+        cell->siblings[i].value = value_handle(all.bytes + at);
+        at += cell->siblings[i].value_bytes;
+    }
+    assert(at <= all.size);
+}
+
 uint64_t cell_item_mark(const struct node_table *nodes, const struct item *item, uint64_t key_hash)
 {
     const struct slice value = item_value_slice(item);

@@ -36,6 +36,9 @@ struct item_spec cell_item_spec(struct node_table *, struct slice key, bool key_
 void cell_item_write(struct node_table *, struct item *, uint64_t key_hash, const struct cell *,
                      unsigned copies);
 
+/* Gives the cell, which was just written into the item, the addresses that its values have there. */
+void cell_item_place_values(const struct item *, struct cell *);
+
 /* merkle_mark() of the cell that was written. */
 uint64_t cell_item_mark(const struct node_table *, const struct item *, uint64_t key_hash);
 

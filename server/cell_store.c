@@ -277,6 +277,13 @@ unsigned cell_store_read(struct stripe *stripe, uint64_t hash, struct slice key,
     return needed;
 }
 
+struct item *cell_store_item(struct stripe *stripe, uint64_t hash, struct slice key)
+{
+    struct index_place place;
+
+    return index_find(&stripe->index, hash, key, &place);
+}
+
 struct slice cell_store_key(struct stripe *stripe, uint64_t hash, unsigned skipped)
 {
     const struct item *item = index_find_hash(&stripe->index, hash, skipped);

@@ -62,6 +62,9 @@ const struct merkle_forest *cell_store_forests(const struct store *, unsigned *c
 unsigned cell_store_read(struct stripe *, uint64_t hash, struct slice key, uint64_t now_ms,
                          struct cell *into);
 
+/* The item that holds the cell of a key, values or none; NULL: there is none.  Lock held. */
+struct item *cell_store_item(struct stripe *, uint64_t hash, struct slice key);
+
 /* The key of the cell number `skipped` of those with that hash; empty if there are no more.  In the
  * item, so good as long as the lock is held. */
 struct slice cell_store_key(struct stripe *, uint64_t hash, unsigned skipped);

@@ -641,6 +641,7 @@ struct peer_loop *peer_loop_new(struct ev_loop *loop, const struct peer_loop_opt
         return NULL;
     }
     ev_prepare_init(&owner->before_wait, flush_all);
+    ev_set_priority(&owner->before_wait, EV_MINPRI); /* others may send as they prepare */
     owner->before_wait.data = owner;
     ev_prepare_start(loop, &owner->before_wait);
     return owner;

@@ -69,6 +69,16 @@ unsigned policy_copies(const struct policy *policy)
     return policy->copies != 0 ? policy->copies : settings.copies;
 }
 
+unsigned policy_read_quorum(const struct policy *policy)
+{
+    return policy->read_quorum > 0 ? policy->read_quorum : settings.read_quorum;
+}
+
+unsigned policy_write_quorum(const struct policy *policy)
+{
+    return policy->write_quorum > 0 ? policy->write_quorum : settings.write_quorum;
+}
+
 uint64_t policy_expiry_ms(const struct policy *policy, uint64_t expiry_ms, uint64_t now_ms)
 {
     uint64_t latest_ms = now_ms + policy->ttl_max_ms;

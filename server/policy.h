@@ -46,6 +46,9 @@ const struct policy *policy_of(struct slice key);
 
 /* How many nodes are to have its keys. */
 unsigned policy_copies(const struct policy *);
+/* How many of them a read, and a write, has to hear from. */
+unsigned policy_read_quorum(const struct policy *);
+unsigned policy_write_quorum(const struct policy *);
 
 /* The expiry (ms since 1970; 0: never) that a key gets which asks for `expiry_ms`. */
 uint64_t policy_expiry_ms(const struct policy *, uint64_t expiry_ms, uint64_t now_ms);

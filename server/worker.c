@@ -1,5 +1,6 @@
 #include "server/worker.h"
 #include "server/clock.h"
+#include "server/cluster.h"
 #include "server/connection_internal.h"
 #include "server/hot_keys.h"
 #include "server/log.h"
@@ -136,6 +137,8 @@ static void on_wake(struct ev_loop *loop, ev_async *wake, int events)
         connection_send_stream(connection);
         connection = next;
     }
+    if (worker->requests != NULL)
+        cluster_run_done_jobs(cluster_get(), worker->number);
     if (atomic_load(&worker->is_stopping))
         ev_break(loop, EVBREAK_ALL);
 }
@@ -343,6 +346,18 @@ static void worker_deinit(struct worker *worker)
     pthread_mutex_destroy(&worker->lock);
 }
 
+/* For the worker of a cluster's node. */
+static bool add_requests(struct worker *worker)
+{
+    worker->requests = requests_new(worker, cluster_get());
+    if (worker->requests == NULL) {
+        log_error("worker %u: no memory for requests", worker->number);
+        return false;
+    }
+    ev_check_start(worker->loop, &worker->before_events);
+    return true;
+}
+
 /* Everything but the thread.  What was had is freed by worker_deinit() in either case. */
 static bool worker_init(struct worker *worker, struct store *store, unsigned number)
 {
@@ -372,7 +387,7 @@ static bool worker_init(struct worker *worker, struct store *store, unsigned num
     }
     worker->until_sample = hot_keys_next_distance(worker->hot_keys);
     set_watchers(worker);
-    return true;
+    return cluster_get() == NULL || add_requests(worker);
 }
 
 static bool worker_start(struct worker *worker, struct store *store, unsigned number)
