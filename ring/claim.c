@@ -1,93 +1,6 @@
-#include "ring/claim.h"
+#include "ring/claim_row.h"
 #include <assert.h>
 #include <string.h>
-
-#define NOBODY      RING_NO_OWNER
-#define UNREACHABLE INT16_MAX
-
-/* A set of members or zones, by number. */
-struct numbers {
-    uint64_t bits[4];
-};
-
-static bool has(const struct numbers *set, unsigned number)
-{
-    return (set->bits[number / 64] >> (number % 64) & 1) != 0;
-}
-
-static void add(struct numbers *set, unsigned number)
-{
-    assert(number < RING_MEMBERS_MAX);
-    set->bits[number / 64] |= (uint64_t)1 << (number % 64);
-}
-
-/* Scatters the bits of a number (the finish of splitmix64): choices that need to be even, not
- * to be kept. */
-static uint64_t scatter(uint64_t number)
-{
-    number += 0x9e3779b97f4a7c15u;
-    number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9u;
-    number = (number ^ (number >> 27)) * 0x94d049bb133111ebu;
-    return number ^ (number >> 31);
-}
-
-static unsigned char *row_of(struct claim_work *work, unsigned partition)
-{
-    return work->rows + (size_t)partition * work->table.copies;
-}
-
-static const unsigned char *before_of(const struct claim_work *work, unsigned partition)
-{
-    return work->before + (size_t)partition * work->table.copies;
-}
-
-static bool row_has(const unsigned char *row, unsigned width, unsigned member)
-{
-    for (unsigned i = 0; i < width; i++)
-        if (row[i] == member)
-            return true;
-    return false;
-}
-
-static unsigned owner_count(const unsigned char *row, unsigned width)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < width; i++)
-        count += row[i] != NOBODY;
-    assert(count <= width);
-    return count;
-}
-
-static bool is_able(const struct claim_work *work, unsigned member)
-{
-    assert(member < work->table.member_count);
-    return work->table.members[member].weight > 0;
-}
-
-/* In how many zones the row's owners are, `without` left out. */
-static unsigned zones_in(const struct claim_work *work, const unsigned char *row, unsigned width,
-                         unsigned without)
-{
-    struct numbers met = {{0}};
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < width; i++) {
-        if (row[i] == NOBODY || row[i] == without)
-            continue;
-        unsigned zone = work->shares.zone_of[row[i]];
-        count += !has(&met, zone);
-        add(&met, zone);
-    }
-    assert(count <= width);
-    return count;
-}
-
-/* How many zones a row of the target has. */
-static unsigned zones_wanted(const struct claim_work *work)
-{
-    return work->shares.zone_count < work->wanted ? work->shares.zone_count : work->wanted;
-}
 
 /* 1. Who is a member, and the old rows in new indexes. */
 
@@ -183,14 +96,6 @@ static enum claim_answer prepare(struct claim_work *work, const struct claim_inp
 static int overload(const struct claim_work *work, unsigned member)
 {
     return (int)work->owned[member] - (int)ring_share_floor(work->shares.owned[member]);
-}
-
-static void leave(struct claim_work *work, unsigned char *row, unsigned place)
-{
-    assert(row[place] != NOBODY);
-    assert(work->owned[row[place]] > 0);
-    work->owned[row[place]]--;
-    row[place] = NOBODY;
 }
 
 /* The owner whose zone has another one in the row too, and who is most over its share: the place,
@@ -318,279 +223,7 @@ static void set_quotas(struct claim_work *work)
     }
 }
 
-/* 4. The flow. */
-
-static bool lacks_some(const struct claim_work *work, unsigned member)
-{
-    return work->owned[member] < work->quota[member];
-}
-
-/* What decides who may enter a row in the place of one owner, or in an empty place. */
-struct opening {
-    struct numbers owners; /* of the row: they cannot enter */
-    struct numbers zones;  /* of the other owners */
-    bool is_open;          /* to members of these zones too */
-};
-
-static struct opening opening_in(const struct claim_work *work, const unsigned char *row,
-                                 unsigned leaving)
-{
-    struct opening opening = {.is_open = false};
-    unsigned owners = 0, zones = 0;
-
-    for (unsigned i = 0; i < work->table.copies; i++) {
-        if (row[i] == NOBODY)
-            continue;
-        add(&opening.owners, row[i]);
-        if (row[i] == leaving)
-            continue;
-        owners++;
-        zones += !has(&opening.zones, work->shares.zone_of[row[i]]);
-        add(&opening.zones, work->shares.zone_of[row[i]]);
-    }
-    assert(owners < work->wanted);
-    unsigned other_places = work->wanted - owners - 1;
-    opening.is_open = zones + other_places >= zones_wanted(work);
-    return opening;
-}
-
-static bool may_enter(const struct claim_work *work, const struct opening *opening, unsigned member)
-{
-    if (!is_able(work, member) || has(&opening->owners, member))
-        return false;
-    return opening->is_open || !has(&opening->zones, work->shares.zone_of[member]);
-}
-
-/* Whether the place of `leaving` may go to another zone.  If there are fewer zones than places, the
- * last owner of a zone is replaced within it. */
-static bool may_cross(const struct claim_work *work, const struct opening *opening,
-                      unsigned leaving)
-{
-    return leaving == NOBODY || opening->is_open || zones_wanted(work) == work->wanted;
-}
-
-/* What it costs that the member enters the row, and what is gained back when it leaves: 1 unless
- * it owned the partition before.  In a new cluster all cost the same. */
-static int price(const struct claim_work *work, unsigned partition, unsigned member)
-{
-    if (work->is_new)
-        return 0;
-    return row_has(before_of(work, partition), work->table.copies, member) ? 0 : 1;
-}
-
-/* The path comes to the member through the row, in the place of `from`, or, if that is NOBODY, of
- * whoever the path brought to leave the row.  `base` is the cost so far, with the potential. */
-static void reach_member(struct claim_work *work, unsigned member, int base, unsigned partition,
-                         unsigned from)
-{
-    int distance = base + price(work, partition, member) - work->potential[member];
-
-    assert(distance >= 0);
-    if (distance >= work->distance[member])
-        return;
-    work->distance[member] = distance;
-    work->via_row[member] = (uint16_t)partition;
-    work->via_from[member] = (unsigned char)from;
-    if (lacks_some(work, member) && distance < work->nearest_end)
-        work->nearest_end = distance;
-}
-
-/* Goes on from an empty place in the row to all who may enter it. */
-static void search_place(struct claim_work *work, unsigned partition, unsigned leaving,
-                         int distance, const struct opening *opening)
-{
-    int base = distance + work->row_potential[partition];
-
-    assert(distance < work->row_distance[partition]);
-    work->row_distance[partition] = (int16_t)distance;
-    work->row_from[partition] = (unsigned char)leaving;
-    for (unsigned i = 0; i < work->table.member_count; i++)
-        if (work->distance[i] > 0 && may_enter(work, opening, i))
-            reach_member(work, i, base, partition, NOBODY);
-}
-
-/* Goes on from a member to all who may take its place in one of its rows: directly within its
- * zone, else through the row.  An exchange across zones changes what others in the row may do:
- * through each row a path goes once at most. */
-static void search_row(struct claim_work *work, unsigned partition, unsigned leaving)
-{
-    struct opening opening = opening_in(work, row_of(work, partition), leaving);
-    int base = work->distance[leaving] + work->potential[leaving] - price(work, partition, leaving);
-    int row_distance = base - work->row_potential[partition];
-
-    for (unsigned i = 0; i < work->table.member_count; i++)
-        if (work->shares.zone_of[i] == work->shares.zone_of[leaving] && is_able(work, i) &&
-            !has(&opening.owners, i))
-            reach_member(work, i, base, partition, leaving);
-    if (work->shares.zone_count == 1 || !may_cross(work, &opening, leaving))
-        return;
-    assert(row_distance >= 0);
-    if (row_distance < work->row_distance[partition])
-        search_place(work, partition, leaving, row_distance, &opening);
-}
-
-/* Goes on from a member to all who may take over one of its partitions.  Which row comes first
- * differs from member to member, so that the partitions of one spread over many. */
-static void search_member(struct claim_work *work, unsigned member)
-{
-    unsigned partitions = ring_table_partitions(&work->table), width = work->table.copies;
-    unsigned start =
-        (unsigned)scatter(work->table.members[member].id ^ (uint64_t)work->owned[member] << 32);
-
-    /* No end can be nearer than the member is. */
-    for (unsigned step = 0; step < partitions && work->nearest_end > work->distance[member];
-         step++) {
-        unsigned p = (start + step) & (partitions - 1);
-        if (row_has(row_of(work, p), width, member))
-            search_row(work, p, member);
-    }
-}
-
-/* The distance of the nearest members not settled; `some` becomes one of them. */
-static int nearest_distance(const struct claim_work *work, unsigned *some)
-{
-    int nearest = UNREACHABLE;
-
-    for (unsigned i = 0; i < work->table.member_count; i++)
-        if (!work->is_settled[i] && work->distance[i] < nearest) {
-            nearest = work->distance[i];
-            *some = i;
-        }
-    assert(nearest < UNREACHABLE); /* there is a flow that meets all quotas (ring/share.h) */
-    return nearest;
-}
-
-/* Of those at that distance one who lacks partitions, by chance in the measure of what is lacking;
- * NOBODY if none does. */
-static unsigned choose_end(const struct claim_work *work, int distance, uint64_t chance)
-{
-    unsigned lacking = 0;
-
-    for (unsigned i = 0; i < work->table.member_count; i++)
-        if (work->distance[i] == distance && lacks_some(work, i))
-            lacking += work->quota[i] - work->owned[i];
-    if (lacking == 0)
-        return NOBODY;
-    chance %= lacking;
-    for (unsigned i = 0; i < work->table.member_count; i++) {
-        if (work->distance[i] != distance || !lacks_some(work, i))
-            continue;
-        unsigned lack = work->quota[i] - work->owned[i];
-        if (chance < lack)
-            return i;
-        chance -= lack;
-    }
-    assert(false);
-    return NOBODY;
-}
-
-static void start_search(struct claim_work *work)
-{
-    for (unsigned i = 0; i < work->table.member_count; i++) {
-        work->distance[i] = UNREACHABLE;
-        work->is_settled[i] = false;
-    }
-    for (unsigned p = 0; p < ring_table_partitions(&work->table); p++)
-        work->row_distance[p] = UNREACHABLE;
-    work->nearest_end = UNREACHABLE;
-}
-
-/* Makes the distances part of the potentials, with which no step of any later search costs less
- * than nothing (the successive shortest paths of Edmonds and Karp, and Tomizawa). */
-static void raise_potentials(struct claim_work *work, int end)
-{
-    if (end == 0)
-        return;
-    for (unsigned i = 0; i < work->table.member_count; i++)
-        work->potential[i] += work->distance[i] < end ? work->distance[i] : end;
-    for (unsigned p = 0; p < ring_table_partitions(&work->table); p++) {
-        int distance = work->row_distance[p];
-        work->row_potential[p] =
-            (int16_t)(work->row_potential[p] + (distance < end ? distance : end));
-    }
-}
-
-/* Searches on until members who lack partitions are reached, and returns one of them. */
-static unsigned finish_search(struct claim_work *work, uint64_t chance)
-{
-    for (;;) {
-        unsigned member = NOBODY;
-        int distance = nearest_distance(work, &member);
-        unsigned end = choose_end(work, distance, chance);
-        if (end != NOBODY) {
-            raise_potentials(work, distance);
-            return end;
-        }
-        work->is_settled[member] = true;
-        search_member(work, member);
-    }
-}
-
-/* Puts `entering` into the place of `leaving`, or into the first empty one. */
-static void enter(struct claim_work *work, unsigned partition, unsigned leaving, unsigned entering)
-{
-    unsigned char *row = row_of(work, partition);
-    unsigned place = 0;
-
-    assert(!row_has(row, work->table.copies, entering));
-    while (row[place] != leaving) {
-        place++;
-        assert(place < work->table.copies);
-    }
-    if (leaving != NOBODY)
-        leave(work, row, place);
-    row[place] = (unsigned char)entering;
-    work->owned[entering]++;
-}
-
-/* Makes the exchanges of the path that ends at a member, back to `start`: a member, or NOBODY. */
-static void follow_path(struct claim_work *work, unsigned end, unsigned start)
-{
-    unsigned member = end;
-
-    for (unsigned steps = 0; member != start; steps++) {
-        unsigned p = work->via_row[member], from = work->via_from[member];
-        assert(steps < work->table.member_count);
-        if (from == NOBODY)
-            from = work->row_from[p];
-        enter(work, p, from, member);
-        member = from;
-    }
-}
-
-static void fill_row(struct claim_work *work, unsigned partition)
-{
-    for (;;) {
-        unsigned owners = owner_count(row_of(work, partition), work->table.copies);
-        if (owners == work->wanted)
-            return;
-        struct opening opening = opening_in(work, row_of(work, partition), NOBODY);
-        start_search(work);
-        search_place(work, partition, NOBODY, 0, &opening);
-        uint64_t chance = scatter((uint64_t)partition * RING_COPIES_MAX + owners);
-        follow_path(work, finish_search(work, chance), NOBODY);
-    }
-}
-
-static void meet_quotas(struct claim_work *work)
-{
-    memset(work->potential, 0, sizeof work->potential);
-    memset(work->row_potential, 0, sizeof work->row_potential);
-    for (unsigned p = 0; p < ring_table_partitions(&work->table); p++)
-        fill_row(work, p);
-    for (unsigned i = 0; i < work->table.member_count; i++) {
-        while (work->owned[i] > work->quota[i]) {
-            start_search(work);
-            work->distance[i] = 0;
-            uint64_t chance = scatter(work->table.members[i].id ^ work->owned[i]);
-            follow_path(work, finish_search(work, chance), i);
-        }
-    }
-    for (unsigned i = 0; i < work->table.member_count; i++)
-        assert(work->owned[i] == work->quota[i]);
-}
-
-/* 5. First owners. */
+/* 4. First owners. */
 
 /* Moves owners up into empty places. */
 static void close_gaps(struct claim_work *work, unsigned char *row)
@@ -764,13 +397,13 @@ static enum claim_answer make_target(struct claim_work *work, const struct claim
         return answer;
     clear_rows(work);
     set_quotas(work);
-    meet_quotas(work);
+    claim_meet_quotas(work);
     order_rows(work);
     assert(ring_table_is_sound(&work->table));
     return CLAIM_NEXT;
 }
 
-/* 6. The step. */
+/* 5. The step. */
 
 /* What `from` has and `other` has not, in order; returns how many. */
 static unsigned row_minus(const unsigned char *from, const unsigned char *other, unsigned width,
@@ -874,7 +507,7 @@ static void step_row(const struct claim_work *work, unsigned char *target,
     memcpy(target, row, width);
 }
 
-/* 7. The result: the claim without members who are neither given nor own anything. */
+/* 6. The result: the claim without members who are neither given nor own anything. */
 
 static void write_result(struct claim_work *work, const struct claim_input *input,
                          struct ring_table *result)
