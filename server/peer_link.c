@@ -1,9 +1,11 @@
 #include "server/peer_link.h"
 #include "ring/bytes.h"
 #include "server/address.h"
+#include "server/counters.h"
 #include "server/item.h"
 #include "server/log.h"
 #include "server/store.h"
+#include "server/transport.h"
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,7 +19,6 @@
 #define SUM_BYTES   8
 /* Who has yet to greet cannot make us keep more than this. */
 #define GREETING_BYTES_MAX 512
-#define PIECES_MAX         64
 #define HEAD_BYTES         1024 /* of most frames: what is encoded without allocating, */
 #define VALUES_MAX         16   /* and how many values are listed so */
 #define REASON_BYTES       384
@@ -34,6 +35,7 @@ struct peer_loop {
     struct peer_message message;
     struct peer_room room;
     char reason[REASON_BYTES]; /* that was logged last of a link that was accepted */
+    struct counters counters;  /* of the links' TLS */
     unsigned char input[INPUT_BYTES];
 };
 
@@ -47,7 +49,7 @@ struct peer_link {
     enum peer_link_state state;
     enum peer_link_use use;
     node_id to;
-    int fd;
+    struct transport transport;
     ev_io io;
     ev_timer timer; /* WAITING: connect again; CONNECTING and GREETING: give up */
     unsigned backoff_ms;
@@ -106,7 +108,7 @@ static void wait_for(struct peer_link *link, int events)
     if (ev_is_active(&link->io) && (link->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(loop, &link->io);
-    ev_io_set(&link->io, link->fd, events);
+    ev_io_set(&link->io, link->transport.fd, events);
     ev_io_start(loop, &link->io);
 }
 
@@ -130,9 +132,8 @@ static void disconnect(struct peer_link *link)
     forget_queued(link);
     ev_io_stop(link->owner->loop, &link->io);
     set_timer(link, 0);
-    if (link->fd >= 0)
-        close(link->fd);
-    link->fd = -1;
+    if (link->transport.fd >= 0)
+        transport_close(&link->transport);
     output_clear(&link->output);
     free(link->rest);
     link->rest = NULL;
@@ -188,7 +189,7 @@ static struct peer_link *link_new(struct peer_loop *owner)
         return NULL;
     }
     link->owner = owner;
-    link->fd = -1;
+    link->transport.fd = -1;
     link->backoff_ms = owner->options.backoff_ms_min;
     ev_init(&link->io, on_io);
     ev_init(&link->timer, on_timer);
@@ -205,8 +206,8 @@ static void set_socket_options(struct peer_link *link)
     int on = 1;
     unsigned silence_ms = link->owner->options.silence_ms_max;
 
-    setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(link->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof silence_ms);
+    setsockopt(link->transport.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(link->transport.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof silence_ms);
 }
 
 /* False: the system gives no random numbers. */
@@ -325,35 +326,43 @@ bool peer_link_send(struct peer_link *link, const struct peer_message *message, 
     return true;
 }
 
+/* Why nothing more can be sent or received. */
+static const char *reason_of_break(const struct peer_link *link)
+{
+    if (link->transport.tls == NULL)
+        return log_error_text(errno);
+    return transport_is_in_handshake(&link->transport)
+               ? "the TLS handshake failed: do both nodes have certificates of one authority?"
+               : "the TLS connection broke";
+}
+
 /* Sends what the socket takes.  False: the link was lost. */
 static bool flush(struct peer_link *link)
 {
-    struct iovec pieces[PIECES_MAX];
+    bool took_all = true;
 
     if (link->output.failed) {
         lose(link, "out of memory for what is to be sent");
         return false;
     }
-    while (!output_is_empty(&link->output)) {
-        struct msghdr message = {.msg_iov = pieces};
-        message.msg_iovlen = output_pieces(&link->output, pieces, PIECES_MAX);
-        ssize_t sent = sendmsg(link->fd, &message, MSG_NOSIGNAL);
-        if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
-            wait_for(link, EV_READ | EV_WRITE);
-            return true;
+    while (!output_is_empty(&link->output) && took_all) {
+        ssize_t sent = transport_send(&link->transport, &link->output, &took_all);
+        if (sent == TRANSPORT_BROKEN) {
+            lose(link, reason_of_break(link));
+            return false;
         }
         if (sent < 0) {
-            lose(link, log_error_text(errno));
-            return false;
+            wait_for(link, sent == TRANSPORT_WAIT_READ ? EV_READ : EV_READ | EV_WRITE);
+            return true;
         }
         link->stats.bytes_sent += (uint64_t)sent;
         output_sent(&link->output, (size_t)sent);
     }
-    if (link->is_closing) {
+    if (link->is_closing && output_is_empty(&link->output)) {
         lose(link, NULL);
         return false;
     }
-    wait_for(link, EV_READ);
+    wait_for(link, output_is_empty(&link->output) ? EV_READ : EV_READ | EV_WRITE);
     return true;
 }
 
@@ -526,8 +535,8 @@ static void take_frames(struct peer_link *link, struct slice input)
 }
 
 /* One receive: into the frame that is being completed, or into the loop's buffer behind what is
- * left of the last one. */
-static void receive(struct peer_link *link)
+ * left of the last one.  False: there was nothing, or the link was lost. */
+static bool receive(struct peer_link *link)
 {
     unsigned char *into = link->owner->input;
     size_t kept = link->rest_bytes, room = INPUT_BYTES;
@@ -539,21 +548,41 @@ static void receive(struct peer_link *link)
         memcpy(into, link->rest, kept);
     }
     assert(kept < room);
-    ssize_t received = recv(link->fd, into + kept, room - kept, 0);
-    if (received < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+    ssize_t received = transport_receive(&link->transport, into + kept, room - kept);
+    if (received == TRANSPORT_WAIT_READ || received == TRANSPORT_WAIT_WRITE)
+        return false;
     if (received <= 0) {
-        lose(link, received == 0 ? "the connection was closed" : log_error_text(errno));
-        return;
+        lose(link, received == 0 ? "the connection was closed" : reason_of_break(link));
+        return false;
     }
     link->stats.bytes_received += (uint64_t)received;
     link->rest_bytes += (size_t)received;
-    if (into == link->rest && link->rest_bytes < link->rest_room)
-        return;
-    take_frames(link, (struct slice){into, kept + (size_t)received});
+    if (into != link->rest || link->rest_bytes == link->rest_room)
+        take_frames(link, (struct slice){into, kept + (size_t)received});
+    return true;
 }
 
 /* ---- events ---- */
+
+/* False: memory is short. */
+static bool begin_tls(struct peer_link *link)
+{
+    struct peer_tls *tls = link->owner->options.tls;
+
+    if (tls == NULL)
+        return true;
+    link->transport.tls =
+        peer_tls_session(tls, link->transport.fd, !link->is_accepted, &link->owner->counters);
+    return link->transport.tls != NULL;
+}
+
+/* Says in one byte what the link is for, as TLS hides the greeting.  The socket has room. */
+static bool say_use(struct peer_link *link)
+{
+    unsigned char use = (unsigned char)link->use;
+
+    return link->owner->options.tls == NULL || send(link->transport.fd, &use, 1, MSG_NOSIGNAL) == 1;
+}
 
 static void on_connected(struct peer_link *link)
 {
@@ -561,9 +590,17 @@ static void on_connected(struct peer_link *link)
     socklen_t size = sizeof errno;
     int error = 0;
 
-    getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    getsockopt(link->transport.fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) {
         lose(link, log_error_text(error));
+        return;
+    }
+    if (!say_use(link)) {
+        lose(link, log_error_text(errno));
+        return;
+    }
+    if (!begin_tls(link)) {
+        lose(link, "out of memory for TLS");
         return;
     }
     if (!start_greeting(link)) {
@@ -586,20 +623,26 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
     }
     if ((events & EV_WRITE) != 0 && !flush(link))
         return;
-    if ((events & EV_READ) != 0)
-        receive(link);
+    if ((events & EV_READ) == 0)
+        return;
+    if (!output_is_empty(&link->output)) /* it may be TLS that waited for the other side */
+        queue(link);
+    while (receive(link) && transport_has_pending(&link->transport))
+        continue;
 }
 
 static void connect_now(struct peer_link *link)
 {
-    link->fd = socket(link->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (link->fd < 0) {
+    link->transport.fd =
+        socket(link->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (link->transport.fd < 0) {
         lose(link, log_error_text(errno));
         return;
     }
     set_socket_options(link);
     link->state = LINK_CONNECTING;
-    int result = connect(link->fd, (const struct sockaddr *)&link->address, link->address_bytes);
+    int result =
+        connect(link->transport.fd, (const struct sockaddr *)&link->address, link->address_bytes);
     if (result != 0 && errno != EINPROGRESS) {
         lose(link, log_error_text(errno));
         return;
@@ -684,14 +727,14 @@ struct peer_link *peer_link_accept(struct peer_loop *owner, int fd)
         close(fd);
         return NULL;
     }
-    link->fd = fd;
+    link->transport.fd = fd;
     link->is_accepted = true;
     link->use = PEER_LINK_REQUESTS; /* until the peer says */
     link->address_bytes = sizeof link->address;
     getpeername(fd, (struct sockaddr *)&link->address, &link->address_bytes);
     set_socket_options(link);
-    if (!start_greeting(link)) {
-        log_reason(link, "the system gives no random numbers");
+    if (!begin_tls(link) || !start_greeting(link)) {
+        log_reason(link, "no memory for TLS, or the system gives no random numbers");
         peer_link_free(link);
         return NULL;
     }
@@ -719,6 +762,15 @@ const struct peer_hello *peer_link_hello(const struct peer_link *link)
 {
     assert(link->state == LINK_OPEN);
     return &link->greeting.theirs;
+}
+
+bool peer_link_name(const struct peer_link *link, struct member_name *name)
+{
+    assert(link->state == LINK_OPEN);
+    if (link->transport.tls != NULL)
+        return peer_tls_name(link->transport.tls, name);
+    *name = (struct member_name){0};
+    return false;
 }
 
 void **peer_link_data(struct peer_link *link)

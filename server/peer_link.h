@@ -10,6 +10,9 @@
  * (SipHash-2-4 under a key of the link's, over the frame's number in its direction and the frame),
  * so nothing can be forged, repeated or left out on the way.
  *
+ * With TLS (server/peer_tls.h) all of this goes through it, behind one byte that says the link's
+ * use, which who accepted has read before peer_link_accept().
+ *
  * In batches: what is sent during a turn of the loop leaves in one system call at its end; all
  * complete frames of one read are handled from where they were read.  What is unsent is bounded;
  * past the bound peer_link_send() says no, and the caller counts the peer as too slow.
@@ -23,6 +26,7 @@
 
 #include "server/output.h"
 #include "server/peer_greeting.h"
+#include "server/peer_tls.h"
 #include <ev.h>
 #include <sys/socket.h>
 
@@ -47,6 +51,7 @@ struct peer_link_owner {
 struct peer_loop_options {
     struct store *store;              /* whose items are sent; may be NULL if none are */
     const struct peer_secret *secret; /* NULL: none */
+    struct peer_tls *tls;             /* NULL: none */
     node_id self;
     uint64_t incarnation;
     uint64_t frame_bytes_max;  /* of one frame, from a peer */
@@ -86,6 +91,8 @@ node_id peer_link_peer(const struct peer_link *);
 enum peer_link_use peer_link_use(const struct peer_link *);
 /* What the peer said of itself; only while OPEN. */
 const struct peer_hello *peer_link_hello(const struct peer_link *);
+/* The name in its certificate; only while OPEN.  False: it has shown none. */
+bool peer_link_name(const struct peer_link *, struct member_name *);
 /* For whatever the owner keeps per link; NULL at first. */
 void **peer_link_data(struct peer_link *);
 

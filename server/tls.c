@@ -32,8 +32,7 @@ static const char *reason(void)
     return text != NULL ? text : "unknown reason";
 }
 
-/* What is wrong with a file: the first that OpenSSL met. */
-static const char *reason_of_file(void)
+const char *tls_file_reason(void)
 {
     const unsigned long error = ERR_peek_error();
 
@@ -70,11 +69,11 @@ static bool load_certificates(SSL_CTX *context)
 
     if (SSL_CTX_use_certificate_chain_file(context, wanted->chain_file) != 1) {
         log_error("TLS: cannot use the certificate %s (ssl_chain_cert): %s", wanted->chain_file,
-                  reason_of_file());
+                  tls_file_reason());
         return false;
     }
     if (SSL_CTX_use_PrivateKey_file(context, key_file, wanted->key_format) != 1) {
-        log_error("TLS: cannot use the private key %s (ssl_key): %s", key_file, reason_of_file());
+        log_error("TLS: cannot use the private key %s (ssl_key): %s", key_file, tls_file_reason());
         return false;
     }
     if (SSL_CTX_check_private_key(context) != 1) {
@@ -87,7 +86,7 @@ static bool load_certificates(SSL_CTX *context)
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(wanted->ca_file);
     if (names == NULL || SSL_CTX_load_verify_locations(context, wanted->ca_file, NULL) != 1) {
         log_error("TLS: cannot use the authorities in %s (ssl_ca_cert): %s", wanted->ca_file,
-                  reason_of_file());
+                  tls_file_reason());
         sk_X509_NAME_pop_free(names, X509_NAME_free);
         return false;
     }
@@ -187,30 +186,43 @@ uint64_t tls_seconds_since_reload(void)
 
 /* ---- sessions ---- */
 
+struct tls_session *tls_session_of(SSL *ssl, struct counters *counters)
+{
+    struct tls_session *session = calloc(1, sizeof *session);
+
+    if (session == NULL) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    session->ssl = ssl;
+    session->counters = counters;
+    SSL_set_app_data(ssl, session);
+    return session;
+}
+
+SSL *tls_session_ssl(const struct tls_session *session)
+{
+    return session->ssl;
+}
+
 struct tls_session *tls_session_new(int fd, enum listen_tls listen, struct counters *counters)
 {
     assert(listen != LISTEN_TLS_OFF);
-    struct tls_session *session = calloc(1, sizeof *session);
-    if (session == NULL)
-        return NULL;
     pthread_mutex_lock(&lock);
-    session->ssl = SSL_new(current);
+    SSL *ssl = SSL_new(current);
     pthread_mutex_unlock(&lock);
-    if (session->ssl == NULL || SSL_set_fd(session->ssl, fd) != 1) {
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1) {
         log_error("TLS: no session: %s", reason());
         ERR_clear_error();
-        SSL_free(session->ssl);
-        free(session);
+        SSL_free(ssl);
         return NULL;
     }
-    session->counters = counters;
-    SSL_set_app_data(session->ssl, session);
     if (listen == LISTEN_TLS_ON)
-        SSL_set_verify(session->ssl, SSL_VERIFY_NONE, NULL);
+        SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
     if (listen == LISTEN_TLS_MUTUAL)
-        SSL_set_verify(session->ssl, verify_flags(2), NULL);
-    SSL_set_accept_state(session->ssl);
-    return session;
+        SSL_set_verify(ssl, verify_flags(2), NULL);
+    SSL_set_accept_state(ssl);
+    return tls_session_of(ssl, counters);
 }
 
 static void begin_call(struct tls_session *session)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct ssl_st; /* OpenSSL's SSL */
 struct tls_session;
 
 /* Reads certificate, key and authorities.  False: something is wrong with them, and the log says
@@ -29,6 +30,14 @@ uint64_t tls_seconds_since_reload(void);
  * `counters`, of the worker that owns it.  Gives a session, or NULL when memory is short. */
 struct tls_session *tls_session_new(int fd, enum listen_tls listen, struct counters *counters);
 void tls_session_free(struct tls_session *);
+
+/* What is wrong with a file that OpenSSL could not use: the first it met. */
+const char *tls_file_reason(void);
+
+/* A session of an SSL that was prepared elsewhere (server/peer_tls.c), which it takes; NULL, and it
+ * is freed, when memory is short. */
+struct tls_session *tls_session_of(struct ssl_st *, struct counters *counters);
+struct ssl_st *tls_session_ssl(const struct tls_session *);
 
 /* Like recv() and send(), but a result below 0 is an enum transport_result (server/transport.h).
  * The handshake happens within them. */

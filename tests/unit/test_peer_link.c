@@ -1,10 +1,12 @@
 #include "server/peer_link.h"
 #include "ring/bytes.h"
 #include "server/store.h"
+#include "tests/unit/certificate.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,6 +35,7 @@ struct world {
     struct ev_loop *loop;
     struct side connects, accepts;
     struct peer_secret secrets[2];
+    struct peer_tls *tls[2]; /* NULL: none */
     ev_io listening;
     int fd;
     struct sockaddr_in address;
@@ -74,21 +77,35 @@ static void on_close(void *context, struct peer_link *link)
     side->link = NULL;
 }
 
+/* What a listener does with TLS: reads which use the link is for. */
+static void read_use(int fd)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    unsigned char use = 0;
+
+    assert_int_equal(poll(&readable, 1, 30000), 1);
+    assert_int_equal(recv(fd, &use, 1, 0), 1);
+    assert_int_equal(use, PEER_LINK_REQUESTS);
+}
+
 static void on_accept(struct ev_loop *loop, ev_io *io, int events)
 {
     struct world *world = io->data;
     int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     (void)loop, (void)events;
+    if (fd >= 0 && world->tls[1] != NULL)
+        read_use(fd);
     if (fd >= 0)
         assert_non_null(peer_link_accept(world->accepts.loop, fd));
 }
 
 static struct peer_loop *make_loop(struct world *world, struct side *side, node_id self,
-                                   const struct peer_secret *secret)
+                                   const struct peer_secret *secret, struct peer_tls *tls)
 {
     struct peer_loop_options options = {
         .secret = secret,
+        .tls = tls,
         .self = self,
         .frame_bytes_max = FRAME_BYTES_MAX,
         .unsent_bytes_max = 1u << 20,
@@ -123,23 +140,31 @@ static void stop_listening(struct world *world)
     close(world->fd);
 }
 
-static void setup(struct world *world, const char *connects_secret, const char *accepts_secret)
+/* Makes all of a world that is zeroed but for its `tls`. */
+static void setup_rest(struct world *world, const char *connects_secret, const char *accepts_secret)
 {
     const char *texts[2] = {connects_secret, accepts_secret};
 
-    memset(world, 0, sizeof *world);
     for (unsigned i = 0; i < 2; i++) {
         world->secrets[i].size = texts[i] != NULL ? strlen(texts[i]) : 0;
         memcpy(world->secrets[i].bytes, texts[i] != NULL ? texts[i] : "", world->secrets[i].size);
     }
     world->loop = ev_loop_new(EVFLAG_AUTO);
     world->connects.loop =
-        make_loop(world, &world->connects, 1, connects_secret != NULL ? &world->secrets[0] : NULL);
+        make_loop(world, &world->connects, 1, connects_secret != NULL ? &world->secrets[0] : NULL,
+                  world->tls[0]);
     world->accepts.loop =
-        make_loop(world, &world->accepts, 2, accepts_secret != NULL ? &world->secrets[1] : NULL);
+        make_loop(world, &world->accepts, 2, accepts_secret != NULL ? &world->secrets[1] : NULL,
+                  world->tls[1]);
     world->address.sin_family = AF_INET;
     world->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     listen_again(world);
+}
+
+static void setup(struct world *world, const char *connects_secret, const char *accepts_secret)
+{
+    memset(world, 0, sizeof *world);
+    setup_rest(world, connects_secret, accepts_secret);
 }
 
 static void teardown(struct world *world)
@@ -150,6 +175,9 @@ static void teardown(struct world *world)
     ev_loop_destroy(world->loop);
     free(world->connects.value);
     free(world->accepts.value);
+    for (unsigned i = 0; i < 2; i++)
+        if (world->tls[i] != NULL)
+            peer_tls_free(world->tls[i]);
 }
 
 static struct peer_link *connect_to(struct world *world, node_id to)
@@ -202,26 +230,31 @@ static bool send_value(struct peer_link *link, uint64_t operation, const void *v
     return peer_link_send(link, &message, NULL);
 }
 
+static void exchange_frames(struct world *world)
+{
+    open_both(world);
+    assert_int_equal(peer_link_peer(world->connects.link), 2);
+    assert_int_equal(peer_link_peer(world->accepts.link), 1);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(send_stored(world->connects.link, i));
+        assert_true(send_value(world->accepts.link, 100 + i, "value", 5));
+    }
+    run_until(world, &world->accepts.heard_count, 20);
+    run_until(world, &world->connects.heard_count, 20);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(world->accepts.heard[i], i);
+        assert_int_equal(world->connects.heard[i], 100 + i);
+    }
+    assert_int_equal(world->connects.value_bytes, 5);
+    assert_memory_equal(world->connects.value, "value", 5);
+}
+
 static void check_both_ways(const char *secret)
 {
     struct world world;
 
     setup(&world, secret, secret);
-    open_both(&world);
-    assert_int_equal(peer_link_peer(world.connects.link), 2);
-    assert_int_equal(peer_link_peer(world.accepts.link), 1);
-    for (unsigned i = 0; i < 20; i++) {
-        assert_true(send_stored(world.connects.link, i));
-        assert_true(send_value(world.accepts.link, 100 + i, "value", 5));
-    }
-    run_until(&world, &world.accepts.heard_count, 20);
-    run_until(&world, &world.connects.heard_count, 20);
-    for (unsigned i = 0; i < 20; i++) {
-        assert_int_equal(world.accepts.heard[i], i);
-        assert_int_equal(world.connects.heard[i], 100 + i);
-    }
-    assert_int_equal(world.connects.value_bytes, 5);
-    assert_memory_equal(world.connects.value, "value", 5);
+    exchange_frames(&world);
     teardown(&world);
 }
 
@@ -239,26 +272,140 @@ static void frames_with_sums_arrive_in_order_both_ways(void **state)
 }
 #endif
 
-static void a_frame_larger_than_the_buffer_arrives_whole(void **state)
+static void exchange_a_large_frame(struct world *world)
 {
     const uint32_t bytes = 3u << 20;
     unsigned char *value = malloc(bytes);
+    unsigned heard = world->accepts.heard_count;
+
+    for (uint32_t i = 0; i < bytes; i++)
+        value[i] = (unsigned char)(i * 7 + i / 4096);
+    assert_true(send_value(world->connects.link, 1, value, bytes));
+    run_until(world, &world->accepts.heard_count, heard + 1);
+    assert_int_equal(world->accepts.value_bytes, bytes);
+    assert_memory_equal(world->accepts.value, value, bytes);
+    heard = world->connects.heard_count;
+    assert_true(send_value(world->accepts.link, 2, "small again", 11));
+    run_until(world, &world->connects.heard_count, heard + 1);
+    free(value);
+}
+
+static void a_frame_larger_than_the_buffer_arrives_whole(void **state)
+{
     struct world world;
 
     (void)state;
-    for (uint32_t i = 0; i < bytes; i++)
-        value[i] = (unsigned char)(i * 7 + i / 4096);
     setup(&world, NULL, NULL);
     open_both(&world);
-    assert_true(send_value(world.connects.link, 1, value, bytes));
-    run_until(&world, &world.accepts.heard_count, 1);
-    assert_int_equal(world.accepts.value_bytes, bytes);
-    assert_memory_equal(world.accepts.value, value, bytes);
-    assert_true(send_value(world.accepts.link, 2, "small again", 11));
-    run_until(&world, &world.connects.heard_count, 1);
+    exchange_a_large_frame(&world);
     teardown(&world);
-    free(value);
 }
+
+#ifdef WITH_TLS
+/* Certificates of two nodes and their authority, and of a stranger, in a folder of their own. */
+struct authority {
+    char folder[32];
+    struct certificate_files root, nodes[2], stranger;
+};
+
+static void authority_make(struct authority *authority)
+{
+    static const char *const names[] = {"root", "n1", "n2", "stranger"};
+    struct certificate_files *const files[] = {&authority->root, &authority->nodes[0],
+                                               &authority->nodes[1], &authority->stranger};
+
+    snprintf(authority->folder, sizeof authority->folder, "/tmp/peer_link.XXXXXX");
+    assert_non_null(mkdtemp(authority->folder));
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(files[i]->certificate, sizeof files[i]->certificate, "%s/%s.pem",
+                 authority->folder, names[i]);
+        snprintf(files[i]->key, sizeof files[i]->key, "%s/%s.key", authority->folder, names[i]);
+        certificate_make(names[i], i == 1 || i == 2 ? &authority->root : NULL, files[i]);
+    }
+}
+
+static void authority_remove(struct authority *authority)
+{
+    const struct certificate_files *const files[] = {&authority->root, &authority->nodes[0],
+                                                     &authority->nodes[1], &authority->stranger};
+
+    for (unsigned i = 0; i < 4; i++) {
+        unlink(files[i]->certificate);
+        unlink(files[i]->key);
+    }
+    rmdir(authority->folder);
+}
+
+static struct peer_tls *tls_of(const struct authority *authority,
+                               const struct certificate_files *files)
+{
+    struct peer_tls *tls = peer_tls_new(
+        &(struct peer_tls_files){files->certificate, files->key, authority->root.certificate});
+
+    assert_non_null(tls);
+    return tls;
+}
+
+static void frames_go_through_tls_and_certificates_name_the_nodes(void **state)
+{
+    struct authority authority;
+    struct member_name name;
+    struct world world = {0};
+
+    (void)state;
+    authority_make(&authority);
+    for (unsigned i = 0; i < 2; i++)
+        world.tls[i] = tls_of(&authority, &authority.nodes[i]);
+    setup_rest(&world, NULL, NULL);
+    exchange_frames(&world);
+    exchange_a_large_frame(&world);
+    assert_true(peer_link_name(world.connects.link, &name));
+    assert_memory_equal(name.bytes, "n2", 3);
+    assert_true(peer_link_name(world.accepts.link, &name));
+    assert_memory_equal(name.bytes, "n1", 3);
+    teardown(&world);
+    authority_remove(&authority);
+}
+
+static void run_some_tries(struct world *world);
+
+static void a_certificate_of_another_authority_opens_nothing(void **state)
+{
+    struct authority authority;
+
+    (void)state;
+    authority_make(&authority);
+    for (unsigned stranger = 0; stranger < 2; stranger++) {
+        struct world world = {0};
+        for (unsigned i = 0; i < 2; i++)
+            world.tls[i] =
+                tls_of(&authority, i == stranger ? &authority.stranger : &authority.nodes[i]);
+        setup_rest(&world, NULL, NULL);
+        connect_to(&world, 2);
+        run_some_tries(&world);
+        assert_int_equal(world.accepts.opened, 0);
+        teardown(&world);
+    }
+    authority_remove(&authority);
+}
+
+static void files_that_are_no_certificates_are_refused(void **state)
+{
+    struct authority authority;
+
+    (void)state;
+    authority_make(&authority);
+    struct peer_tls_files files = {authority.nodes[0].certificate, authority.nodes[1].key,
+                                   authority.root.certificate};
+    assert_null(peer_tls_new(&files)); /* another one's key */
+    files.key = authority.nodes[0].key;
+    files.authority = "/nonexistent";
+    assert_null(peer_tls_new(&files));
+    files.certificate = authority.nodes[0].key;
+    assert_null(peer_tls_new(&files));
+    authority_remove(&authority);
+}
+#endif
 
 static void what_is_sent_in_a_turn_leaves_in_one_call(void **state)
 {
@@ -495,6 +642,9 @@ int main(void)
 #ifdef WITH_TLS
         cmocka_unit_test(frames_with_sums_arrive_in_order_both_ways),
         cmocka_unit_test(nodes_with_different_secrets_never_open),
+        cmocka_unit_test(frames_go_through_tls_and_certificates_name_the_nodes),
+        cmocka_unit_test(a_certificate_of_another_authority_opens_nothing),
+        cmocka_unit_test(files_that_are_no_certificates_are_refused),
 #endif
         cmocka_unit_test(a_frame_larger_than_the_buffer_arrives_whole),
         cmocka_unit_test(what_is_sent_in_a_turn_leaves_in_one_call),

@@ -3,6 +3,7 @@
 #include "server/tls.h"
 #include "server/clock.h"
 #include "server/worker.h"
+#include "tests/unit/certificate.h"
 #include "tests/unit/client.h"
 #include "tests/unit/fake_executor.h"
 #include <openssl/err.h>
@@ -19,33 +20,8 @@
 
 static struct listener listener;
 static char folder[] = "/tmp/test_tls.XXXXXX";
-static char chain_file[64], key_file[64], other_file[64];
-
-/* Writes a certificate for `name` that signs itself, and its key. */
-static void make_certificate(const char *name)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *certificate = X509_new();
-    X509_NAME *subject = X509_get_subject_name(certificate);
-
-    assert_non_null(key);
-    X509_set_version(certificate, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-    X509_set_pubkey(certificate, key);
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(certificate, subject);
-    assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
-    FILE *file = fopen(chain_file, "w");
-    assert_int_equal(PEM_write_X509(file, certificate), 1);
-    fclose(file);
-    file = fopen(key_file, "w");
-    assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
-    fclose(file);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
-}
+static struct certificate_files own;
+static char other_file[64];
 
 static int set_up(void **state)
 {
@@ -53,11 +29,11 @@ static int set_up(void **state)
     settings_init(&settings);
     clock_init();
     settings.tls.enabled = true;
-    settings.tls.chain_file = chain_file;
-    settings.tls.key_file = key_file;
-    listener = (struct listener){ .transport = TRANSPORT_TCP, .tls = LISTEN_TLS_DEFAULT };
+    settings.tls.chain_file = own.certificate;
+    settings.tls.key_file = own.key;
+    listener = (struct listener){.transport = TRANSPORT_TCP, .tls = LISTEN_TLS_DEFAULT};
     memset(&fake_counts, 0, sizeof fake_counts);
-    make_certificate("first");
+    certificate_make("first", NULL, &own);
     return 0;
 }
 
@@ -86,12 +62,12 @@ struct tls_client {
 /* Connects, with our certificate as the client's if it `shows` one; does not shake hands yet. */
 static struct tls_client attach(bool shows)
 {
-    struct tls_client client = { .context = SSL_CTX_new(TLS_client_method()) };
+    struct tls_client client = {.context = SSL_CTX_new(TLS_client_method())};
 
     client.fd = client_attach(&listener);
     if (shows) {
-        assert_int_equal(SSL_CTX_use_certificate_file(client.context, chain_file, 1), 1);
-        assert_int_equal(SSL_CTX_use_PrivateKey_file(client.context, key_file, 1), 1);
+        assert_int_equal(SSL_CTX_use_certificate_file(client.context, own.certificate, 1), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey_file(client.context, own.key, 1), 1);
     }
     client.ssl = SSL_new(client.context);
     assert_int_equal(SSL_set_fd(client.ssl, client.fd), 1);
@@ -201,7 +177,7 @@ static void a_handshake_may_come_byte_by_byte(void **state)
 
 static void values_of_all_sizes_come_and_go(void **state)
 {
-    static const size_t sizes[] = { 4000, 4096, 16000, 70000, 1000000, 10000000 };
+    static const size_t sizes[] = {4000, 4096, 16000, 70000, 1000000, 10000000};
     char line[64];
 
     (void)state;
@@ -221,8 +197,7 @@ static void values_of_all_sizes_come_and_go(void **state)
         if (i % 2 == 0)
             client_pause_ms(30); /* the socket fills up in the middle of a record */
         for (int twice = 0; twice < 2; twice++) {
-            expect(&client, line,
-                   (size_t)snprintf(line, sizeof line, "VALUE v 0 %zu\r\n", size));
+            expect(&client, line, (size_t)snprintf(line, sizeof line, "VALUE v 0 %zu\r\n", size));
             expect(&client, value, size + 2);
         }
         expect(&client, "END\r\n", 5);
@@ -283,7 +258,7 @@ static void a_broken_record_is_counted(void **state)
 static void a_mutual_listener_refuses_clients_without_certificate(void **state)
 {
     (void)state;
-    settings.tls.ca_file = chain_file;
+    settings.tls.ca_file = own.certificate;
     listener.tls = LISTEN_TLS_MUTUAL;
     start();
     struct tls_client client = attach(false);
@@ -299,7 +274,7 @@ static void a_mutual_listener_refuses_clients_without_certificate(void **state)
 static void a_listener_may_ask_less_than_the_default(void **state)
 {
     (void)state;
-    settings.tls.ca_file = chain_file;
+    settings.tls.ca_file = own.certificate;
     settings.tls.verify_mode = 2;
     start();
     struct tls_client client = attach(false);
@@ -316,9 +291,9 @@ static void a_foreign_certificate_is_refused(void **state)
     (void)state;
     settings.tls.ca_file = other_file;
     listener.tls = LISTEN_TLS_MUTUAL;
-    make_certificate("authority");
-    assert_int_equal(rename(chain_file, other_file), 0);
-    make_certificate("first");
+    certificate_make("authority", NULL, &own);
+    assert_int_equal(rename(own.certificate, other_file), 0);
+    certificate_make("first", NULL, &own);
     start();
     struct tls_client client = attach(true);
     expect_refusal(&client);
@@ -355,12 +330,12 @@ static void a_reload_is_for_new_connections_and_a_failed_one_for_nobody(void **s
     start();
     struct tls_client before = connect_one();
     expect_name(&before, "first");
-    make_certificate("second");
+    certificate_make("second", NULL, &own);
     assert_true(tls_reload());
     assert_in_range(tls_seconds_since_reload(), 0, 5);
     struct tls_client after = connect_one();
     expect_name(&after, "second");
-    FILE *file = fopen(chain_file, "w");
+    FILE *file = fopen(own.certificate, "w");
     fputs("rubbish", file);
     fclose(file);
     assert_false(tls_reload());
@@ -378,7 +353,7 @@ static void a_start_without_usable_certificates_fails(void **state)
     (void)state;
     settings.tls.key_file = "/nonexistent/key";
     assert_false(tls_start(&settings.tls));
-    settings.tls.key_file = key_file;
+    settings.tls.key_file = own.key;
     settings.tls.ciphers = "NO-SUCH-CIPHER";
     assert_false(tls_start(&settings.tls));
     settings.tls.ciphers = NULL;
@@ -430,12 +405,12 @@ int main(void)
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL, as main() knows */
     if (mkdtemp(folder) == NULL)
         return 1;
-    snprintf(chain_file, sizeof chain_file, "%s/chain.pem", folder);
-    snprintf(key_file, sizeof key_file, "%s/key.pem", folder);
+    snprintf(own.certificate, sizeof own.certificate, "%s/chain.pem", folder);
+    snprintf(own.key, sizeof own.key, "%s/key.pem", folder);
     snprintf(other_file, sizeof other_file, "%s/other.pem", folder);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(chain_file);
-    unlink(key_file);
+    unlink(own.certificate);
+    unlink(own.key);
     unlink(other_file);
     rmdir(folder);
     return failed;
