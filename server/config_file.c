@@ -1,4 +1,5 @@
 #include "server/config_file.h"
+#include "ring/table.h"
 #include "server/log.h"
 #include "server/option_value.h"
 #include <errno.h>
@@ -8,6 +9,9 @@
 #include <string.h>
 
 #define TIMES_MAX 9 /* that a flag may be given */
+
+#define STRING_OF_WORD(word) #word
+#define STRING_OF(macro)     STRING_OF_WORD(macro)
 
 struct reading {
     struct settings *settings;
@@ -176,6 +180,43 @@ static const char *set_ttl_max(struct policy *policy, const config_setting_t *se
     return NULL;
 }
 
+static const char *set_resolver(struct policy *policy, const config_setting_t *setting)
+{
+    const char *text = config_setting_get_string(setting);
+    enum resolver_policy resolver;
+
+    if (text == NULL ||
+        !resolver_policy_of((struct slice){(const unsigned char *)text, strlen(text)}, &resolver))
+        return "is \"lww\", \"max\", \"min\", \"union\", \"longest\" or \"counter\"";
+    policy->resolver = (uint8_t)resolver;
+    return NULL;
+}
+
+static const char *set_number_of_nodes(uint8_t *field, const config_setting_t *setting)
+{
+    long long nodes = config_setting_get_int64(setting);
+
+    if (!config_setting_is_number(setting) || nodes < 1 || nodes > RING_COPIES_MAX)
+        return "is a number of nodes, from 1 to " STRING_OF(RING_COPIES_MAX);
+    *field = (uint8_t)nodes;
+    return NULL;
+}
+
+static const char *set_copies(struct policy *policy, const config_setting_t *setting)
+{
+    return set_number_of_nodes(&policy->copies, setting);
+}
+
+static const char *set_read_quorum(struct policy *policy, const config_setting_t *setting)
+{
+    return set_number_of_nodes(&policy->read_quorum, setting);
+}
+
+static const char *set_write_quorum(struct policy *policy, const config_setting_t *setting)
+{
+    return set_number_of_nodes(&policy->write_quorum, setting);
+}
+
 static const struct policy_row {
     const char *name;
     policy_setter *set;
@@ -183,6 +224,10 @@ static const struct policy_row {
     {"prefix", set_prefix},
     {"siblings", set_siblings},
     {"max-ttl", set_ttl_max},
+    {"resolver", set_resolver},
+    {"copies", set_copies},
+    {"read-quorum", set_read_quorum},
+    {"write-quorum", set_write_quorum},
 };
 
 static void read_policy_field(struct reading *reading, const config_setting_t *field,
@@ -196,7 +241,9 @@ static void read_policy_field(struct reading *reading, const config_setting_t *f
             complain(reading, field, "%s", wrong);
         return;
     }
-    complain(reading, field, "is nothing that a policy says; there are prefix, siblings, max-ttl");
+    complain(reading, field,
+             "is nothing that a policy says; there are prefix, siblings, max-ttl, resolver, "
+             "copies, read-quorum, write-quorum");
 }
 
 static bool has_prefix(const struct policies *policies, const struct policy *policy)
@@ -214,6 +261,7 @@ static void read_policy(struct reading *reading, const config_setting_t *group)
 {
     struct policy policy = policy_default;
 
+    policy.line = config_setting_source_line(group);
     if (!config_setting_is_group(group)) {
         complain(reading, group, "a policy stands in braces: { prefix = \"...\"; ... }");
         return;
@@ -222,6 +270,8 @@ static void read_policy(struct reading *reading, const config_setting_t *group)
         read_policy_field(reading, config_setting_get_elem(group, (unsigned)i), &policy);
     if (config_setting_get_member(group, "prefix") == NULL)
         complain(reading, group, "this policy lacks a prefix");
+    else if (!policy.keeps_siblings && policy.resolver != RESOLVE_LWW)
+        complain(reading, group, "a resolver chooses among siblings, and this policy has none");
     else if (has_prefix(reading->policies, &policy))
         complain(reading, group, "there is a policy for this prefix already");
     else if (reading->policies->count == POLICIES_MAX)
@@ -238,6 +288,35 @@ static void read_policies(struct reading *reading, const config_setting_t *list)
     }
     for (int i = 0; i < config_setting_length(list); i++)
         read_policy(reading, config_setting_get_elem(list, (unsigned)i));
+}
+
+/* NULL: all can be met. */
+static const char *wrong_number(const struct policy *policy, const struct settings *s)
+{
+    const unsigned copies = policy->copies != 0 ? policy->copies : s->copies;
+
+    if (copies > s->copies)
+        return "copies are more than --copies, which is what the ring has owners for";
+    if (policy->read_quorum > copies)
+        return "read-quorum is more than the copies: it could never be met";
+    if (policy->write_quorum > copies)
+        return "write-quorum is more than the copies: it could never be met";
+    return NULL;
+}
+
+bool config_file_check_policies(const struct settings *s, const struct policies *policies,
+                                const char *path, FILE *errors)
+{
+    bool is_fine = true;
+
+    for (unsigned i = 0; i < policies->count; i++) {
+        const char *wrong = wrong_number(&policies->rows[i], s);
+
+        if (wrong != NULL)
+            fprintf(errors, "%s:%u: %s\n", path, policies->rows[i].line, wrong);
+        is_fine = is_fine && wrong == NULL;
+    }
+    return is_fine;
 }
 
 /* ---- the file ---- */
@@ -316,7 +395,12 @@ void config_file_reload(const char *path)
         return;
     }
     kept_texts = NULL;
-    bool is_fine = read_again(path, &policies, errors);
+    bool is_fine = read_again(path, &policies, errors) &&
+                   config_file_check_policies(&settings, &policies, path, errors);
+    if (is_fine && settings.node_name != NULL && !policies_keep_copies(&policies)) {
+        fprintf(errors, "%s: another number of copies needs a restart\n", path);
+        is_fine = false;
+    }
     config_file_clear();
     kept_texts = in_use;
     fclose(errors);

@@ -7,7 +7,8 @@
  *     verbose = 2;                         # a flag: true, false, or how often it is given
  *     idle_timeout = 300;                  # as -o idle_timeout=300
  *     policies = (
- *         { prefix = "session:"; siblings = false; max-ttl = 3600; }
+ *         { prefix = "session:"; siblings = false; max-ttl = 3600; },
+ *         { prefix = "cart:"; resolver = "union"; copies = 3; read-quorum = 2; write-quorum = 2; }
  *     );
  *
  * What the command line says counts more.  The format is that of libconfig.
@@ -24,6 +25,11 @@
  * is wrong in it, each with file and line.  False if anything is: then neither should be used.
  * Texts in the settings live until config_file_clear(). */
 bool config_file_read(struct settings *, struct policies *, const char *path, FILE *errors);
+
+/* Whether the policies go with settings that are complete, the command line included; complains as
+ * above. */
+bool config_file_check_policies(const struct settings *, const struct policies *, const char *path,
+                                FILE *errors);
 
 /* Frees what config_file_read() kept. */
 void config_file_clear(void);

@@ -23,6 +23,8 @@ struct parse {
     struct settings *settings;
     FILE *out, *errors;
     int exit_code;
+    const char *config_file;  /* NULL: there is none */
+    struct policies policies; /* that it has */
 };
 
 /* Says no: ends the parse with this exit code. */
@@ -312,15 +314,24 @@ static const char *find_config_file(int count, char **arguments)
 static bool apply_config_file(struct parse *parse, int count, char **arguments)
 {
     const char *path = find_config_file(count, arguments);
-    struct policies policies;
 
-    if (path == NULL)
+    parse->config_file = path;
+    return path == NULL ||
+           config_file_read(parse->settings, &parse->policies, path, parse->errors) ||
+           refuse(parse, EX_CONFIG);
+}
+
+/* Once all else is known. */
+static bool apply_policies(struct parse *parse)
+{
+    if (parse->config_file == NULL)
         return true;
-    if (!config_file_read(parse->settings, &policies, path, parse->errors))
+    if (!config_file_check_policies(parse->settings, &parse->policies, parse->config_file,
+                                    parse->errors))
         return refuse(parse, EX_CONFIG);
-    if (policies_replace(&policies))
+    if (policies_replace(&parse->policies))
         return true;
-    fprintf(parse->errors, "%s: out of memory\n", path);
+    fprintf(parse->errors, "%s: out of memory\n", parse->config_file);
     return refuse(parse, EX_OSERR);
 }
 
@@ -527,6 +538,7 @@ bool options_parse(struct settings *s, int count, char **arguments, FILE *out, F
 {
     static bool (*const checks[])(struct parse *) = {
         check_sizes, check_lru, check_ports, check_logins, check_listen, check_tls, check_cluster,
+        apply_policies,
     };
     struct parse parse = { .settings = s, .out = out, .errors = errors };
     bool is_ok = apply_config_file(&parse, count, arguments) &&

@@ -51,17 +51,57 @@ void policies_clear(void)
     }
 }
 
+static bool begins_so(struct slice key, const struct policy *policy)
+{
+    return key.size >= policy->prefix_bytes &&
+           memcmp(key.bytes, policy->prefix, policy->prefix_bytes) == 0;
+}
+
 const struct policy *policy_of(struct slice key)
 {
     const struct policy_set *set = atomic_load_explicit(&current, memory_order_acquire);
 
     for (unsigned i = 0; set != NULL && i < set->count; i++) {
-        const struct policy *policy = &set->rows[i];
-        if (key.size >= policy->prefix_bytes &&
-            memcmp(key.bytes, policy->prefix, policy->prefix_bytes) == 0)
-            return policy;
+        if (begins_so(key, &set->rows[i]))
+            return &set->rows[i];
     }
     return &policy_default;
+}
+
+/* As policy_of(), among rows in any order. */
+static const struct policy *find(const struct policies *policies, struct slice key)
+{
+    const struct policy *found = NULL;
+
+    for (unsigned i = 0; i < policies->count; i++) {
+        const struct policy *policy = &policies->rows[i];
+        if (begins_so(key, policy) && (found == NULL || policy->prefix_bytes > found->prefix_bytes))
+            found = policy;
+    }
+    return found == NULL ? &policy_default : found;
+}
+
+static bool keeps_copies(const struct policies *policies, const struct policy *at)
+{
+    const struct slice prefix = {(const unsigned char *)at->prefix, at->prefix_bytes};
+
+    return policy_copies(find(policies, prefix)) == policy_copies(policy_of(prefix));
+}
+
+bool policies_keep_copies(const struct policies *policies)
+{
+    const struct policy_set *set = atomic_load_explicit(&current, memory_order_acquire);
+
+    /* The number can change where a prefix begins, old or new, and nowhere else. */
+    for (unsigned i = 0; i < policies->count; i++) {
+        if (!keeps_copies(policies, &policies->rows[i]))
+            return false;
+    }
+    for (unsigned i = 0; set != NULL && i < set->count; i++) {
+        if (!keeps_copies(policies, &set->rows[i]))
+            return false;
+    }
+    return true;
 }
 
 unsigned policy_copies(const struct policy *policy)
@@ -69,14 +109,22 @@ unsigned policy_copies(const struct policy *policy)
     return policy->copies != 0 ? policy->copies : settings.copies;
 }
 
+/* A quorum that the policy leaves to the cluster, which may have more copies. */
+static unsigned quorum(const struct policy *policy, unsigned own, unsigned common)
+{
+    const unsigned wanted = own != 0 ? own : common, copies = policy_copies(policy);
+
+    return wanted < copies ? wanted : copies;
+}
+
 unsigned policy_read_quorum(const struct policy *policy)
 {
-    return policy->read_quorum > 0 ? policy->read_quorum : settings.read_quorum;
+    return quorum(policy, policy->read_quorum, settings.read_quorum);
 }
 
 unsigned policy_write_quorum(const struct policy *policy)
 {
-    return policy->write_quorum > 0 ? policy->write_quorum : settings.write_quorum;
+    return quorum(policy, policy->write_quorum, settings.write_quorum);
 }
 
 uint64_t policy_expiry_ms(const struct policy *policy, uint64_t expiry_ms, uint64_t now_ms)

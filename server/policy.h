@@ -23,6 +23,7 @@ struct policy {
     uint64_t ttl_max_ms;  /* what is stored expires after this at the latest; 0: no such bound */
     uint8_t resolver;     /* enum resolver_policy: what is shown of several siblings */
     uint8_t copies, read_quorum, write_quorum; /* N, R, W; 0: as the cluster has it */
+    unsigned line;                             /* of the configuration file, where it stands */
 };
 
 /* A set of policies under construction. */
@@ -38,15 +39,19 @@ extern const struct policy policy_default;
  * nothing was changed. */
 bool policies_replace(const struct policies *);
 
+/* Whether these have, for every key, as many copies as those in force: that number does not change
+ * while a node runs, for its peers compare what they hold by it. */
+bool policies_keep_copies(const struct policies *);
+
 /* When no other thread looks any more: frees all that ever were in force. */
 void policies_clear(void);
 
 /* Never NULL. */
 const struct policy *policy_of(struct slice key);
 
-/* How many nodes are to have its keys. */
+/* How many nodes are to have its keys, and how many have to answer a read, or take a write: what
+ * the policy says, else what the cluster has, but no more than the copies. */
 unsigned policy_copies(const struct policy *);
-/* How many of them a read, and a write, has to hear from. */
 unsigned policy_read_quorum(const struct policy *);
 unsigned policy_write_quorum(const struct policy *);
 

@@ -126,6 +126,65 @@ static void policies_are_checked(void **state)
                     "2: colour: is nothing that a policy says");
     check_complaint("policies = ( { prefix = \"a\"; },\n{ prefix = \"a\"; } );\n",
                     "2: there is a policy for this prefix already");
+    check_complaint("policies = ( { prefix = \"a\"; resolver = \"sum\"; } );\n",
+                    "1: resolver: is \"lww\", ");
+    check_complaint("policies = ( {\n prefix = \"a\"; resolver = 5; } );\n", "2: resolver: is");
+    check_complaint("policies = ( { prefix = \"a\"; copies = 0; } );\n",
+                    "1: copies: is a number of nodes, from 1 to 8");
+    check_complaint("policies = ( { prefix = \"a\"; read-quorum = \"all\"; } );\n",
+                    "1: read-quorum: is a number of nodes");
+    check_complaint("policies = ( { prefix = \"a\"; write-quorum = 9; } );\n",
+                    "1: write-quorum: is a number of nodes");
+    check_complaint("policies = ( { prefix = \"a\"; siblings = false; resolver = \"max\"; } );\n",
+                    "1: a resolver chooses among siblings");
+}
+
+/* The policies of `text`, in a cluster with three copies, are refused for that. */
+static void check_numbers(const char *text, const char *complaint)
+{
+    struct read_file file;
+    char *errors = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&errors, &bytes);
+
+    read_file_init(&file, text);
+    assert_true(file.is_fine);
+    assert_int_equal(config_file_check_policies(&file.settings, &file.policies, "f", out),
+                     complaint == NULL);
+    fclose(out);
+    assert_string_equal(errors, complaint == NULL ? "" : complaint);
+    free(errors);
+    read_file_deinit(&file);
+}
+
+static void quorums_are_no_more_than_the_copies(void **state)
+{
+    (void)state;
+    check_numbers("policies = ( { prefix = \"\"; copies = 1; } );\n", NULL);
+    check_numbers("policies = ( { prefix = \"\"; read-quorum = 3; write-quorum = 3; } );\n", NULL);
+    check_numbers("policies = ( { prefix = \"a\"; },\n{ prefix = \"b\"; copies = 4; } );\n",
+                  "f:2: copies are more than --copies, which is what the ring has owners for\n");
+    check_numbers("policies = (\n{ prefix = \"a\"; copies = 2; read-quorum = 3; } );\n",
+                  "f:2: read-quorum is more than the copies: it could never be met\n");
+    check_numbers("policies = ( { prefix = \"a\"; write-quorum = 4; } );\n",
+                  "f:1: write-quorum is more than the copies: it could never be met\n");
+}
+
+static void what_a_policy_leaves_open_is_as_the_cluster_has_it(void **state)
+{
+    const struct policy few = {.copies = 1}, own = {.copies = 3, .read_quorum = 1};
+
+    (void)state;
+    settings_init(&settings);
+    assert_int_equal(policy_copies(&policy_default), 3);
+    assert_int_equal(policy_read_quorum(&policy_default), 2);
+    assert_int_equal(policy_write_quorum(&policy_default), 2);
+    assert_int_equal(policy_copies(&few), 1);
+    assert_int_equal(policy_read_quorum(&few), 1);
+    assert_int_equal(policy_write_quorum(&few), 1);
+    assert_int_equal(policy_read_quorum(&own), 1);
+    assert_int_equal(policy_write_quorum(&own), 2);
+    settings_deinit(&settings);
 }
 
 static void the_policy_of_the_longest_prefix_counts(void **state)
@@ -198,6 +257,40 @@ static void a_reload_changes_the_policies_or_nothing(void **state)
     read_file_deinit(&file);
 }
 
+static bool keeps_copies(const char *text)
+{
+    struct read_file file;
+    bool keeps;
+
+    read_file_init(&file, text);
+    assert_true(file.is_fine);
+    keeps = policies_keep_copies(&file.policies);
+    read_file_deinit(&file);
+    return keeps;
+}
+
+static void a_reload_cannot_change_how_many_copies_a_key_has(void **state)
+{
+    struct read_file file;
+
+    (void)state;
+    settings_init(&settings);
+    read_file_init(&file, "policies = ( { prefix = \"a\"; copies = 2; } );\n");
+    assert_true(policies_replace(&file.policies));
+    assert_true(keeps_copies("policies = ( { prefix = \"a\"; copies = 2; max-ttl = 7; } );\n"));
+    assert_true(keeps_copies("policies = ( { prefix = \"a\"; copies = 2; },\n"
+                             "{ prefix = \"ab\"; copies = 2; }, { prefix = \"b\"; } );\n"));
+    assert_false(keeps_copies("policies = ( { prefix = \"a\"; copies = 1; } );\n"));
+    assert_false(keeps_copies("policies = ( { prefix = \"\"; copies = 1; },\n"
+                              "{ prefix = \"a\"; copies = 2; } );\n"));
+    assert_false(keeps_copies("policies = ( { prefix = \"a\"; copies = 2; },\n"
+                              "{ prefix = \"ab\"; } );\n"));
+    assert_false(keeps_copies("policies = ( );\n"));
+    policies_clear();
+    read_file_deinit(&file);
+    settings_deinit(&settings);
+}
+
 static void the_command_line_counts_more_than_the_file(void **state)
 {
     char path[32], *errors = NULL;
@@ -228,10 +321,13 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_said_with_file_and_line),
         cmocka_unit_test(everything_that_is_wrong_is_said_at_once),
         cmocka_unit_test(policies_are_checked),
+        cmocka_unit_test(quorums_are_no_more_than_the_copies),
+        cmocka_unit_test(what_a_policy_leaves_open_is_as_the_cluster_has_it),
         cmocka_unit_test(the_policy_of_the_longest_prefix_counts),
         cmocka_unit_test(an_empty_prefix_is_for_all_keys),
         cmocka_unit_test(a_policy_bounds_the_time_to_live),
         cmocka_unit_test(a_reload_changes_the_policies_or_nothing),
+        cmocka_unit_test(a_reload_cannot_change_how_many_copies_a_key_has),
         cmocka_unit_test(the_command_line_counts_more_than_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
