@@ -195,7 +195,7 @@ static void make_table(void)
         table.members[i] = (struct ring_member){id_of(i), i, 1};
     for (unsigned p = 0; p < 1u << PARTITION_BITS; p++)
         for (unsigned i = 0; i < 3; i++)
-            rows[3 * p + i] = i < copies ? (unsigned char)((p + i) % node_count) : RING_NO_OWNER;
+            rows[3 * p + i] = (unsigned char)(i < copies ? (p + i) % node_count : RING_NO_OWNER);
     assert_true(ring_table_is_sound(&table));
 }
 
