@@ -137,7 +137,7 @@ void cluster_reclaim(struct cluster *cluster)
 static void wake(unsigned worker)
 {
     if (worker < workers_count())
-        wake(worker);
+        worker_wake(workers_get(worker));
 }
 
 static void wake_workers(void)
