@@ -1,34 +1,14 @@
 #include "server/filling.h"
 #include "protocol/text.h"
+#include "server/kept_operation.h"
 #include <assert.h>
 #include <stdlib.h>
-
-/* Moves a slice's bytes to `*room`, which then points behind them. */
-static void keep(struct slice *slice, unsigned char **room)
-{
-    if (slice->size == 0)
-        return;
-    memcpy(*room, slice->bytes, slice->size);
-    slice->bytes = *room;
-    *room += slice->size;
-}
-
-/* Which of the slices a store's operation has: a codec fills only what the operation uses. */
-static void forget_unused_slices(struct operation *operation)
-{
-    operation->arguments = (struct slice){ 0 };
-    if (operation->protocol != PROTOCOL_META)
-        operation->meta_flags = (struct slice){ 0 };
-    if ((operation->options & OPERATION_CONTEXT) == 0)
-        operation->context = (struct slice){ 0 };
-}
 
 struct filling *filling_new(const struct operation *operation, struct item *item,
                             unsigned char *value)
 {
     struct operation kept = *operation;
-    forget_unused_slices(&kept);
-    size_t bytes = kept.key.size + kept.meta_flags.size + kept.context.size;
+    size_t bytes = kept_operation_bytes(&kept);
     struct filling *filling = malloc(sizeof *filling + bytes);
     if (filling == NULL)
         return NULL;
@@ -38,11 +18,7 @@ struct filling *filling_new(const struct operation *operation, struct item *item
         .value = value,
         .end_bytes = kept.protocol == PROTOCOL_BINARY ? 0 : 2,
     };
-    unsigned char *room = filling->bytes;
-    keep(&filling->operation.key, &room);
-    keep(&filling->operation.meta_flags, &room);
-    keep(&filling->operation.context, &room);
-    assert(room == filling->bytes + bytes);
+    kept_operation_move(&filling->operation, filling->bytes);
     return filling;
 }
 
