@@ -87,6 +87,7 @@ static void drop_work(struct connection *connection)
     }
     if (connection->production != NULL)
         connection_end_production(connection);
+    pending_abandon(connection);
     if (connection->stream != NULL) {
         stream_close(connection->stream);
         stream_unref(connection->stream);
@@ -193,11 +194,6 @@ enum listen_protocol connection_protocol(const struct connection *connection)
     return connection->protocol;
 }
 
-bool connection_has_more_input(const struct connection *connection)
-{
-    return connection->worker->input_left > 0;
-}
-
 struct sasl_session **connection_sasl(struct connection *connection)
 {
     return &connection->sasl;
@@ -215,6 +211,7 @@ static const char *state_name(const struct connection *connection)
     case STATE_FILLING: return "conn_nread";
     case STATE_WRITING: return "conn_mwrite";
     case STATE_WATCHING: return "conn_watch";
+    case STATE_WAITING: return "conn_io_queue";
     case STATE_CLOSING: break;
     }
     return "conn_closing";

@@ -6,6 +6,7 @@
  *        |  refused value           SWALLOWING (in the parser)  WRITING, reads nothing meanwhile
  *        +--> PRODUCING: a long answer made piece by piece as the socket takes it
  *        +--> WATCHING: sends what is appended to its stream (server/stream.h)
+ *        +--> WAITING: other nodes have to answer first (server/pending.h)
  *        +--> CLOSING: sends what is left, then closes
  *
  * Threads: owned by its worker, but for connection_new() and connection_describe(). */
@@ -65,7 +66,6 @@ bool connection_is_authenticated(const struct connection *);
 void connection_set_authenticated(struct connection *);
 void connection_clear_authenticated(struct connection *); /* a login began anew */
 enum listen_protocol connection_protocol(const struct connection *); /* negotiated by now */
-bool connection_has_more_input(const struct connection *); /* commands pipelined behind this one */
 /* Where the login in progress is kept; freed with sasl_session_free() when the connection ends. */
 struct sasl_session **connection_sasl(struct connection *);
 

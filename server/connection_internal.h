@@ -5,6 +5,7 @@
 
 #include "server/connection.h"
 #include "server/filling.h"
+#include "server/pending.h"
 #include "server/stream.h"
 #include "server/transport.h"
 #include "server/worker.h"
@@ -31,6 +32,7 @@ enum connection_state {
     STATE_FILLING,
     STATE_WRITING,
     STATE_WATCHING,
+    STATE_WAITING,
     STATE_CLOSING,
 };
 
@@ -50,7 +52,9 @@ struct connection {
     uint8_t protocol;              /* [W] enum listen_protocol */
     _Atomic uint8_t state;         /* [A] enum connection_state */
     bool is_authenticated;         /* [W] */
-    bool is_closing;               /* [W] nothing more is read or executed */
+    bool is_closing : 1;           /* [W] nothing more is read or executed */
+    bool is_waiting : 1;           /* [W] likewise until answers are there (server/pending.h) */
+    bool skips_keys : 1;           /* [W] a key of the text get at hand could not be read */
     bool is_in_error;              /* [W] closing because of what the client said */
     bool lingers;                  /* [W] closes although the client may still be sending */
     bool is_runnable;              /* [W] in the worker's runnable list */
@@ -66,6 +70,7 @@ struct connection {
     struct filling *filling;       /* [W] the value being received, or NULL */
     struct production *production; /* [W] the answer being made, or NULL */
     struct stream *stream;         /* [W] what a watcher is sent, or NULL */
+    struct pending_queue *pending; /* [W] what a node has yet to answer, or NULL */
 
     struct connection *next, *previous; /* [L] in the worker's list */
     struct connection *next_runnable;   /* [W] */
@@ -81,6 +86,9 @@ void connection_run(struct connection *);
 
 /* Serves all that the connections' events have received.  Once they all had theirs. */
 void connections_serve_arrivals(struct worker *);
+
+/* Sends the answers that have come meanwhile, and goes on with what had to wait for them. */
+void connection_send_answers(struct connection *);
 
 /* Sends what has come into the stream of a watcher. */
 void connection_send_stream(struct connection *);

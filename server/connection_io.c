@@ -12,7 +12,10 @@
  * an arrival.  Arrivals are served one after the other behind the last event of that turn of the
  * loop, so that what the store holds for them is fetched into the cache meanwhile.
  *
- * One receive and one send per event, and nothing else: no epoll_ctl, no allocation. */
+ * One receive and one send per event, and nothing else: no epoll_ctl, no allocation.
+ *
+ * On a node of a cluster answers may come later: they wait in the connection's queue for their turn
+ * (server/pending.h), and leave before the loop waits again, in connection_send_answers(). */
 #include "server/connection_internal.h"
 #include "protocol/binary.h"
 #include "protocol/peek.h"
@@ -20,6 +23,7 @@
 #include "ring/key_hash.h"
 #include "server/execute.h"
 #include "server/item.h"
+#include "server/kept_operation.h"
 #include "server/log.h"
 #include "server/store.h"
 #include <limits.h>
@@ -178,6 +182,12 @@ static bool keep_rest(struct connection *connection, struct slice left)
     return true;
 }
 
+/* Whether there is input that may be served. */
+static bool has_rest(const struct connection *connection)
+{
+    return connection->rest_bytes > 0 && !connection->rest_is_incomplete;
+}
+
 /* ---- serving input ---- */
 
 /* The input at hand and how far it is served. */
@@ -248,13 +258,12 @@ static enum parse_result parse_batch(struct connection *connection, struct servi
     return result;
 }
 
-static void execute(struct connection *connection, unsigned count, size_t input_left)
+static void execute(struct connection *connection, struct operation *operations, unsigned count)
 {
     struct worker *worker = connection->worker;
 
-    worker->input_left = input_left;
-    execute_batch(worker, connection, worker->batch, count, &worker->output);
-    if (connection->is_closing && worker->batch[count - 1].verb != VERB_QUIT)
+    execute_batch(worker, connection, operations, count, &worker->output);
+    if (connection->is_closing && operations[count - 1].verb != VERB_QUIT)
         connection->lingers = true;
 }
 
@@ -276,7 +285,6 @@ static bool begin_value(struct connection *connection, struct operation *operati
     struct worker *worker = connection->worker;
     bool is_binary = operation->protocol == PROTOCOL_BINARY;
 
-    worker->input_left = serving->left.size;
     struct item *item = execute_store_begin(worker, connection, operation, &worker->output);
     if (item == NULL) {
         parser_swallow(&connection->parser, (uint64_t)operation->value.size + (is_binary ? 0 : 2));
@@ -298,7 +306,7 @@ static bool begin_value(struct connection *connection, struct operation *operati
 /* Whether the connection cannot go on with its input just now. */
 static bool has_to_pause(const struct connection *connection)
 {
-    return connection->is_closing || connection->production != NULL ||
+    return connection->is_closing || connection->is_waiting || connection->production != NULL ||
            connection->stream != NULL || connection_has_unsent(connection);
 }
 
@@ -327,8 +335,9 @@ static void serve_batches(struct connection *connection, struct serving *serving
         unsigned count;
         enum parse_result result = parse_batch(connection, serving, &count);
         if (count > 0)
-            execute(connection, count, serving->left.size);
-        if (has_to_pause(connection))
+            execute(connection, worker->batch, count);
+        /* A value is begun even while answers are waited for: its command is behind us. */
+        if (has_to_pause(connection) && (result != PARSE_VALUE || connection->is_closing))
             return;
         if (result == PARSE_VALUE)
             on_value(connection, &worker->batch[count], serving,
@@ -370,7 +379,7 @@ static void serve_login(struct connection *connection, struct serving *serving)
         unsigned count;
         enum parse_result result = parse_batch(connection, serving, &count);
         if (count > 0)
-            execute(connection, count, serving->left.size);
+            execute(connection, connection->worker->batch, count);
         if (result == PARSE_VALUE && !has_to_pause(connection))
             on_value(connection, &connection->worker->batch[count], serving, true);
         if (result == PARSE_VALUE && serving->needs_more)
@@ -495,6 +504,13 @@ static void linger(struct connection *connection)
     (void)recv(connection->transport.fd, worker->input, WORKER_INPUT_BYTES, 0);
 }
 
+/* Whether nothing can be done, closing included, before answers of other nodes are there. */
+static bool has_to_wait(const struct connection *connection)
+{
+    return connection->pending != NULL && (connection->is_waiting || connection->is_closing ||
+                                           connection->worker->is_ending);
+}
+
 /* The answers leave; then the connection waits for what it needs next. */
 static void end_turn(struct connection *connection)
 {
@@ -503,6 +519,9 @@ static void end_turn(struct connection *connection)
     } else if (connection_has_unsent(connection)) {
         set_state(connection, STATE_WRITING);
         wait_for(connection, EV_WRITE);
+    } else if (has_to_wait(connection)) {
+        set_state(connection, STATE_WAITING);
+        ev_io_stop(connection->worker->loop, &connection->io);
     } else if (connection->is_closing) {
         if (connection->lingers)
             linger(connection);
@@ -510,8 +529,7 @@ static void end_turn(struct connection *connection)
     } else if (connection->worker->is_ending) {
         connection_close(connection, CLOSE_SHUTDOWN);
     } else {
-        bool has_rest = connection->rest_bytes > 0 && !connection->rest_is_incomplete;
-        if (has_rest || connection->production != NULL || connection->stream_has_more ||
+        if (has_rest(connection) || connection->production != NULL || connection->stream_has_more ||
             (connection->transport.tls != NULL && transport_has_pending(&connection->transport)))
             make_runnable(connection);
         set_state(connection, connection->stream != NULL    ? STATE_WATCHING
@@ -568,24 +586,35 @@ static enum received receive_from_watcher(struct connection *connection)
     return RECEIVED_FINE;
 }
 
+static void serve_rest(struct connection *connection)
+{
+    serve(connection,
+          (struct slice){connection->rest + connection->rest_start, connection->rest_bytes});
+}
+
 static enum received serve_and_receive(struct connection *connection)
 {
     if (connection->stream != NULL)
         return receive_from_watcher(connection);
     if (has_to_pause(connection))
         return RECEIVED_FINE;
-    if (connection->rest_bytes > 0 && !connection->rest_is_incomplete) {
-        serve(connection, (struct slice){ connection->rest + connection->rest_start,
-                                          connection->rest_bytes });
-        return RECEIVED_FINE;
-    }
-    return receive(connection);
+    if (!has_rest(connection))
+        return receive(connection);
+    serve_rest(connection);
+    return RECEIVED_FINE;
 }
 
 static void close_or_end_turn(struct connection *connection, enum received received)
 {
     switch (received) {
-    case RECEIVED_END: connection_close(connection, CLOSE_NORMAL); break;
+    case RECEIVED_END:
+        if (connection->pending == NULL) {
+            connection_close(connection, CLOSE_NORMAL);
+        } else { /* what it asked for is still answered: it may listen */
+            connection->is_closing = true;
+            end_turn(connection);
+        }
+        break;
     case RECEIVED_BROKEN: connection_close(connection, CLOSE_ERROR); break;
     case RECEIVED_FINE:
         take_from_stream(connection);
@@ -614,7 +643,8 @@ static bool send_plain_answers(struct connection *connection)
     struct worker *worker = connection->worker;
     struct output *output = &worker->output;
 
-    if (connection_has_work(connection) || connection->is_closing || worker->is_ending ||
+    if (connection_has_work(connection) || connection->is_closing || connection->is_waiting ||
+        worker->is_ending ||
         output->value_count > 0 || output->used == 0 || output->failed)
         return false;
     ssize_t sent = send(connection->transport.fd, output->buffer, output->used, MSG_NOSIGNAL);
@@ -624,6 +654,27 @@ static bool send_plain_answers(struct connection *connection)
     }
     set_state(connection, STATE_READING);
     return output_is_empty(output);
+}
+
+void connection_send_answers(struct connection *connection)
+{
+    struct worker *worker = connection->worker;
+
+    assert(output_is_empty(&worker->output));
+    if (!pending_take_answers(connection, &worker->output)) {
+        log_warning("out of memory for an answer: closing connection %d", connection->transport.fd);
+        connection_close(connection, CLOSE_ERROR);
+        return;
+    }
+    struct kept_operation *held = pending_take_held(connection);
+    if (held != NULL) {
+        execute(connection, &held->operation, 1);
+        free(held);
+    }
+    if (has_rest(connection) && !connection->is_runnable && !has_to_pause(connection))
+        serve_rest(connection);
+    if (!ev_is_active(&connection->io) || !send_plain_answers(connection))
+        close_or_end_turn(connection, RECEIVED_FINE);
 }
 
 void connections_serve_arrivals(struct worker *worker)
@@ -727,7 +778,7 @@ void connection_serve_datagram(struct connection *connection, struct slice reque
         unsigned count;
         enum parse_result result = parse_batch(connection, &serving, &count);
         if (count > 0)
-            execute(connection, count, serving.left.size);
+            execute(connection, connection->worker->batch, count);
         if (result != PARSE_DONE) /* an operation has to be complete in its datagram */
             break;
     }

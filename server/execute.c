@@ -1,6 +1,7 @@
 #include "server/execute.h"
 #include "ring/key_hash.h"
 #include "server/connection.h"
+#include "server/execute_cluster.h"
 #include "server/execution.h"
 #include "server/flush.h"
 #include "server/hot_keys.h"
@@ -55,6 +56,12 @@ static execute_handler *const handlers[VERB_COUNT] = {
     [VERB_SASL_STEP] = execute_sasl_step,
 };
 
+void execute_operation(struct execution *execution, struct operation *operation)
+{
+    assert(operation->verb < VERB_COUNT);
+    handlers[operation->verb](execution, operation);
+}
+
 static bool has_key(const struct operation *operation)
 {
     return operation->verb < VERB_REJECT;
@@ -97,20 +104,24 @@ void execute_batch(struct worker *worker, struct connection *connection,
                    struct operation *operations, unsigned count, struct output *output)
 {
     struct execution execution = { worker, worker->store, connection, output };
-    bool needs_login = execute_needs_login(&execution);
+    bool needs_login;
 
     flush_check(worker->store, worker->now_ms);
     hash_and_prefetch(worker->store, operations, count);
     execution_sample_keys(worker, operations, count);
+    if (worker->requests != NULL) {
+        execute_cluster_batch(&execution, operations, count);
+        return;
+    }
+    needs_login = execute_needs_login(&execution);
     for (unsigned i = 0; i < count; i++) {
-        assert(operations[i].verb < VERB_COUNT);
         if (operations[i].protocol == PROTOCOL_META && has_key(&operations[i]))
             counter_add(&worker->counters.cmd_meta, 1);
         if (needs_login && !execute_login_gate(&execution, &operations[i])) {
             needs_login = execute_needs_login(&execution);
             continue;
         }
-        handlers[operations[i].verb](&execution, &operations[i]);
+        execute_operation(&execution, &operations[i]);
         if (operations[i].closes) {
             connection_close_after_output(connection);
             return;

@@ -276,34 +276,56 @@ static void answer_hit(struct execution *execution, const struct operation *oper
     execution_answer_item(execution, operation, &outcome, item);
 }
 
-void execute_get(struct execution *execution, struct operation *operation)
+/* False, and nothing was done, if the item has one of the bits `declined`, which are not 0 if a miss
+ * is declined, too. */
+static bool get(struct execution *execution, struct operation *operation, unsigned declined)
 {
     uint64_t now_ms = execution->worker->now_ms;
     uint64_t value_bytes;
     struct stripe *stripe;
     struct item *item;
 
-    if ((operation->options & LONG_WAY) != 0) {
-        execute_long_get(execution, operation);
-        return;
-    }
     stripe = store_lock(execution->store, operation->hash);
     item = stripe_find(stripe, operation->hash, operation->key, now_ms);
     if (item == NULL) {
         store_unlock(stripe);
-        answer_miss(execution, operation);
-        return;
+        if (declined == 0)
+            answer_miss(execution, operation);
+        return declined == 0;
     }
-    if (operation->protocol != PROTOCOL_META && (item->bits & (ITEM_LONG | ITEM_CELL)) == 0)
+    if (operation->protocol != PROTOCOL_META && (item->bits & (ITEM_LONG | ITEM_CELL)) == 0) {
         answer_plain_hit(execution, operation, item);
-    else
+    } else if ((item->bits & declined) == 0) {
         answer_hit(execution, operation, item);
+    } else {
+        store_unlock(stripe);
+        return false;
+    }
     value_bytes = item_value_bytes(item);
     if ((operation->options & OPERATION_KEEP_COLD) == 0)
         stripe_use(stripe, item, now_ms);
     store_unlock(stripe);
     count_get(execution, operation, true);
     watch_get(execution, operation, true, value_bytes);
+    return true;
+}
+
+void execute_get(struct execution *execution, struct operation *operation)
+{
+    if ((operation->options & LONG_WAY) != 0)
+        execute_long_get(execution, operation);
+    else
+        (void)get(execution, operation, 0);
+}
+
+/* What is missing here, several values, marks that the cluster decides on, and the cas, which is the
+ * token of a cell there: all that takes more than this. */
+bool execute_get_plainly(struct execution *execution, struct operation *operation)
+{
+    if ((operation->options & (LONG_WAY | OPERATION_WANTS_CAS)) != 0 ||
+        operation->protocol == PROTOCOL_BINARY)
+        return false;
+    return get(execution, operation, ITEM_CELL | ITEM_STALE | ITEM_WON);
 }
 
 /* me: looks, and leaves no trace. */

@@ -7,6 +7,7 @@
 #include "server/cells.h"
 #include "server/clock.h"
 #include "server/connection.h"
+#include "server/execute_cluster.h"
 #include "server/execution.h"
 #include "server/prefix_stats.h"
 #include "server/settings.h"
@@ -502,10 +503,12 @@ struct item *execute_store_begin(struct worker *worker, struct connection *conne
         execute_login_gate(&execution, operation);
         return NULL;
     }
+    if (worker->requests != NULL)
+        return execute_cluster_store_begin(&execution, operation);
     return make_item(&execution, operation);
 }
 
-static void reject_data(struct execution *execution, const struct operation *operation)
+void execute_reject_data(struct execution *execution, struct operation *operation)
 {
     struct operation rejected = *operation;
 
@@ -526,8 +529,12 @@ void execute_store_finish(struct worker *worker, struct connection *connection,
         finish_login(&execution, operation, item, ends_well);
         return;
     }
+    if (worker->requests != NULL) {
+        execute_cluster_store_finish(&execution, operation, item, ends_well);
+        return;
+    }
     if (!ends_well) {
-        reject_data(&execution, operation);
+        execute_reject_data(&execution, operation);
         item_discard(worker->store, item);
         return;
     }

@@ -24,6 +24,9 @@ struct execution {
 
 typedef void execute_handler(struct execution *, struct operation *);
 
+/* Whichever it is. */
+execute_handler execute_operation;                           /* execute.c */
+
 execute_handler execute_get, execute_inspect;                /* execute_get.c */
 execute_handler execute_store, execute_delete, execute_touch; /* execute_store.c, execute_delete.c */
 execute_handler execute_arithmetic;                          /* execute_arithmetic.c */
@@ -38,6 +41,12 @@ execute_handler execute_debug_key;                           /* cells_debug.c: d
 /* crawler.c, execute_watch.c, execute_login.c */
 execute_handler execute_lru_crawler, execute_watch;
 execute_handler execute_sasl_list, execute_sasl_auth, execute_sasl_step;
+
+/* The get of an owner that need not ask others (server/execute_cluster.h): answers it if it is a plain
+ * one, and the item has one plain value.  False: it did nothing. */
+bool execute_get_plainly(struct execution *, struct operation *);
+/* The value of a store did not end as it has to. */
+execute_handler execute_reject_data; /* execute_store.c */
 
 /* Whether the operation is allowed before its connection has logged in; if not, it was answered:
  * refused, or taken as the login that it is (text `set`). */

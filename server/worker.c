@@ -187,13 +187,28 @@ static void begin_turn(struct ev_loop *loop, ev_check *check, int events)
     requests_begin_turn(worker->requests);
 }
 
+/* What came from other nodes in this turn leaves, before what their links have to send. */
+static void send_answers(struct ev_loop *loop, ev_prepare *prepare, int events)
+{
+    struct worker *worker = prepare->data;
+    struct connection *connection;
+
+    (void)loop;
+    (void)events;
+    while ((connection = pendings_take_listed(worker->pendings)) != NULL)
+        connection_send_answers(connection);
+}
+
 /* The last before a wait, behind all that is prepared. */
 static void end_turn(struct ev_loop *loop)
 {
     struct worker *worker = ev_userdata(loop);
 
-    if (worker->requests != NULL)
-        requests_end_turn(worker->requests);
+    if (worker->requests == NULL)
+        return;
+    if (pendings_have_listed(worker->pendings)) /* by one of those who run before a wait */
+        worker_wake(worker);
+    requests_end_turn(worker->requests);
 }
 
 static void keep_going(struct ev_loop *loop, ev_idle *idle, int events)
@@ -207,7 +222,7 @@ static void keep_going(struct ev_loop *loop, ev_idle *idle, int events)
 static bool is_idle(const struct connection *connection, uint64_t silent_ms)
 {
     return settings.idle_timeout_s > 0 && silent_ms >= (uint64_t)settings.idle_timeout_s * 1000 &&
-           connection->stream == NULL;
+           connection->stream == NULL && connection->pending == NULL;
 }
 
 static bool hangs_in_handshake(const struct connection *connection, uint64_t silent_ms)
@@ -321,19 +336,38 @@ static void set_watchers(struct worker *worker)
     ev_check_start(loop, &worker->after_events);
     ev_set_userdata(loop, worker);
     ev_set_loop_release_cb(loop, end_turn, refresh_now);
-    worker->before_events.data = worker;
-    ev_check_init(&worker->before_events, begin_turn);
-    ev_set_priority(&worker->before_events, EV_MAXPRI);
     ev_idle_init(&worker->keep_going, keep_going);
     ev_timer_init(&worker->idle_check, close_idle, interval_s, interval_s);
     if (interval_s > 0)
         ev_timer_start(loop, &worker->idle_check);
 }
 
+/* For the worker of a cluster's node. */
+static bool add_requests(struct worker *worker)
+{
+    worker->pendings = pendings_new(worker);
+    worker->requests = requests_new(worker, cluster_get());
+    if (worker->pendings == NULL || worker->requests == NULL) {
+        log_error("worker %u: no memory for requests", worker->number);
+        return false;
+    }
+    worker->before_events.data = worker;
+    ev_check_init(&worker->before_events, begin_turn);
+    ev_set_priority(&worker->before_events, EV_MAXPRI);
+    ev_check_start(worker->loop, &worker->before_events);
+    worker->send_answers.data = worker;
+    ev_prepare_init(&worker->send_answers, send_answers);
+    ev_set_priority(&worker->send_answers, EV_MAXPRI);
+    ev_prepare_start(worker->loop, &worker->send_answers);
+    return true;
+}
+
 static void worker_deinit(struct worker *worker)
 {
     if (worker->requests != NULL)
         requests_free(worker->requests);
+    if (worker->pendings != NULL)
+        pendings_free(worker->pendings);
     if (worker->loop != NULL)
         ev_loop_destroy(worker->loop);
     output_deinit(&worker->output);
@@ -344,18 +378,6 @@ static void worker_deinit(struct worker *worker)
     free(worker->arrived);
     free(worker->input);
     pthread_mutex_destroy(&worker->lock);
-}
-
-/* For the worker of a cluster's node. */
-static bool add_requests(struct worker *worker)
-{
-    worker->requests = requests_new(worker, cluster_get());
-    if (worker->requests == NULL) {
-        log_error("worker %u: no memory for requests", worker->number);
-        return false;
-    }
-    ev_check_start(worker->loop, &worker->before_events);
-    return true;
 }
 
 /* Everything but the thread.  What was had is freed by worker_deinit() in either case. */

@@ -17,6 +17,7 @@
 #include <stdalign.h>
 
 struct hot_keys;
+struct pendings;
 struct requests;
 struct store;
 
@@ -42,7 +43,6 @@ struct worker {
     alignas(128) uint64_t now_ms;    /* [W] the time of this turn of the loop */
     struct store *store;             /* [I] */
     unsigned char *input;            /* [W] WORKER_INPUT_BYTES: what the batch was read into */
-    size_t input_left;               /* [W] bytes of the read at hand behind the batch at hand */
     struct operation *batch;         /* [W] WORKER_BATCH_MAX */
     struct ev_loop *loop;            /* [I] */
     unsigned number;                 /* [I] */
@@ -50,6 +50,7 @@ struct worker {
     int until_sample;                /* [W] operations up to the next for `hot_keys`, it included */
     struct hot_keys *hot_keys;       /* [I] see server/hot_keys.h */
     struct requests *requests;       /* [I] NULL: not the node of a cluster */
+    struct pendings *pendings;       /* [I] likewise */
     bool is_ending;                  /* [W] each connection closes once its output is sent */
 
     unsigned char *arrived;          /* [W] WORKER_INPUT_BYTES: what the arrivals were read into */
@@ -76,7 +77,8 @@ struct worker {
     ev_async wake;                   /* [A] */
     ev_prepare before_wait;          /* [W] serves the runnable ones; active while there are any, */
     ev_check after_events;           /* [W] serves the arrivals */
-    ev_check before_events;          /* [W] begins the turn for the requests, if there are any */
+    ev_check before_events;          /* [W] begins the turn for the requests, if there are any, */
+    ev_prepare send_answers;         /* [W] and sends what was answered in it */
     ev_idle keep_going;              /* [W] likewise, so that the loop does not wait */
     ev_timer idle_check;             /* [W] closes idle connections, and hanging TLS handshakes */
 };

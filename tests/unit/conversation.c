@@ -3,7 +3,9 @@
 #include "protocol/text.h"
 #include "server/cells.h"
 #include "server/clock.h"
+#include "server/cluster.h"
 #include "server/execute.h"
+#include "server/execute_cluster.h"
 #include "server/hot_keys.h"
 #include "server/listener.h"
 #include "server/maintenance.h"
@@ -141,6 +143,39 @@ void connection_clear_authenticated(struct connection *it)
 struct sasl_session **connection_sasl(struct connection *it)
 {
     return &it->sasl;
+}
+
+/* ---- no cluster ---- */
+
+struct cluster *cluster_get(void)
+{
+    return NULL;
+}
+
+const struct siphash_key *cluster_context_key(const struct cluster *cluster)
+{
+    (void)cluster;
+    return NULL;
+}
+
+void execute_cluster_batch(struct execution *execution, struct operation *operations,
+                           unsigned count)
+{
+    (void)execution, (void)operations, (void)count;
+    abort();
+}
+
+struct item *execute_cluster_store_begin(struct execution *execution, struct operation *operation)
+{
+    (void)execution, (void)operation;
+    abort();
+}
+
+void execute_cluster_store_finish(struct execution *execution, struct operation *operation,
+                                  struct item *item, bool ends_well)
+{
+    (void)execution, (void)operation, (void)item, (void)ends_well;
+    abort();
 }
 
 unsigned workers_count(void)

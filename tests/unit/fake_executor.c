@@ -1,7 +1,9 @@
 #include "tests/unit/fake_executor.h"
 #include "protocol/reply.h"
+#include "server/cluster.h"
 #include "server/execute.h"
 #include "server/item.h"
+#include "server/request.h"
 #include "server/store.h"
 #include "server/stream.h"
 #include "server/watch.h"
@@ -306,4 +308,50 @@ void watch_connection_closed(const struct connection *connection,
 {
     (void)connection;
     (void)reason;
+}
+
+void item_ref(struct item *item)
+{
+    atomic_fetch_add(&fake_of(item)->references, 1);
+}
+
+/* ---- no cluster ---- */
+
+struct cluster *cluster_get(void)
+{
+    return NULL;
+}
+
+void cluster_run_done_jobs(struct cluster *cluster, unsigned worker)
+{
+    (void)cluster, (void)worker;
+}
+
+struct requests *requests_new(struct worker *worker, struct cluster *cluster)
+{
+    (void)worker, (void)cluster;
+    return NULL;
+}
+
+void requests_free(struct requests *requests)
+{
+    (void)requests;
+}
+
+void requests_begin_turn(struct requests *requests)
+{
+    (void)requests;
+}
+
+void requests_end_turn(struct requests *requests)
+{
+    (void)requests;
+}
+
+void requests_start(struct requests *requests, enum request_class request_class,
+                    const struct operation *operation, struct item *item,
+                    struct request_client *client)
+{
+    (void)requests, (void)request_class, (void)operation, (void)item, (void)client;
+    assert(false);
 }

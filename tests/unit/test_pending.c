@@ -1,0 +1,853 @@
+/* Connections of a cluster's node: real workers, connections, parsers and executor, with a
+ * pretended cluster that answers when it likes.  The client has to see each answer once and in
+ * order. */
+#include "server/pending.h"
+#include "server/clock.h"
+#include "server/cluster.h"
+#include "server/command.h"
+#include "server/execution.h"
+#include "server/item.h"
+#include "server/kept_operation.h"
+#include "server/node.h"
+#include "server/settings.h"
+#include "server/store.h"
+#include "server/worker.h"
+#include "tests/unit/client.h"
+#include "tests/unit/random.h"
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/* ---- the pretended cluster ----
+ *
+ * Requests are kept until the test lets them be answered: some of those in flight, in any order, at
+ * the start of each turn of the worker's loop; some at once.  A command is done when it is
+ * answered, on a list of keys and values: so one that overtakes another of its key is seen. */
+
+struct flight {
+    struct request_client *client;
+    struct kept_operation *kept;
+    enum request_class request_class;
+    struct item *item;
+};
+
+#define FLIGHTS_MAX     8192
+#define MODEL_KEYS      512
+#define MODEL_BYTES_MAX (256 * 1024)
+
+struct requests {
+    struct worker *worker;
+    struct flight flights[FLIGHTS_MAX];
+    unsigned count;
+};
+
+static struct store *store;
+static struct requests requests;
+static struct random randomness;          /* of the worker's thread */
+static _Atomic unsigned percent_at_once;  /* answered before requests_start() returns */
+static _Atomic unsigned percent_per_turn; /* of those in flight */
+static _Atomic unsigned in_flight, in_flight_max, started;
+static struct cluster_job *flush_job;
+
+static struct {
+    char key[64];
+    struct slice value;
+} model[MODEL_KEYS];
+
+static struct slice *model_value(struct slice key)
+{
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        if (model[i].key[0] == '\0')
+            snprintf(model[i].key, sizeof model[i].key, "%.*s", (int)key.size, key.bytes);
+        if (strlen(model[i].key) == key.size && memcmp(model[i].key, key.bytes, key.size) == 0)
+            return &model[i].value;
+    }
+    fail_msg("too many keys");
+    return NULL;
+}
+
+static void model_clear(void)
+{
+    for (unsigned i = 0; i < MODEL_KEYS; i++)
+        free((void *)(uintptr_t)model[i].value.bytes);
+    memset(model, 0, sizeof model);
+}
+
+static void model_store(const struct operation *operation, struct slice value)
+{
+    struct slice *held = model_value(operation->key);
+    unsigned char *copy = malloc(value.size + 1);
+
+    assert_non_null(copy);
+    if (value.size > 0)
+        memcpy(copy, value.bytes, value.size);
+    free((void *)(uintptr_t)held->bytes);
+    *held = (struct slice){copy, value.size};
+}
+
+static uint64_t model_count(const struct operation *operation)
+{
+    struct slice held = *model_value(operation->key);
+    uint64_t number = 0;
+    char text[32];
+
+    for (size_t i = 0; i < held.size; i++)
+        number = number * 10 + (held.bytes[i] - '0');
+    number += operation->delta;
+    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+    model_store(operation, (struct slice){(const unsigned char *)text, strlen(text)});
+    return number;
+}
+
+/* Keys whose names begin with f cannot be read. */
+static bool fails(const struct operation *operation)
+{
+    return operation->key.bytes[0] == 'f';
+}
+
+static void be_answered(struct flight *flight)
+{
+    static const struct cell *some_cell = (const struct cell *)"";
+    const struct operation *operation = &flight->kept->operation;
+    struct outcome outcome = {.status = OUTCOME_OK};
+    struct request_answered answered = {.answer = ANSWER_DONE, .operation = operation};
+
+    if (fails(operation))
+        answered.answer = ANSWER_READ_FAILED;
+    else if (flight->request_class == REQUEST_READ)
+        answered.cell = some_cell;
+    else if (operation->verb == VERB_ARITHMETIC)
+        outcome.number = model_count(operation);
+    else if (operation->verb == VERB_STORE)
+        model_store(operation,
+                    flight->item != NULL ? item_value_slice(flight->item) : operation->value);
+    answered.outcome = &outcome;
+    flight->client->answer(flight->client, &answered);
+    if (flight->item != NULL)
+        item_unref(requests.worker->store, flight->item);
+    free(flight->kept);
+}
+
+struct cluster *cluster_get(void)
+{
+    static char dummy;
+
+    return (struct cluster *)(void *)&dummy;
+}
+
+struct requests *requests_new(struct worker *worker, struct cluster *cluster)
+{
+    (void)cluster;
+    requests.worker = worker;
+    requests.count = 0;
+    return &requests;
+}
+
+void requests_free(struct requests *all)
+{
+    for (unsigned i = 0; i < all->count; i++) {
+        if (all->flights[i].item != NULL)
+            item_unref(all->worker->store, all->flights[i].item);
+        free(all->flights[i].kept);
+    }
+    all->count = 0;
+}
+
+void requests_begin_turn(struct requests *all)
+{
+    for (unsigned tries = all->count; tries > 0 && all->count > 0; tries--) {
+        if (!random_chance(&randomness, percent_per_turn))
+            continue;
+        unsigned chosen = random_below(&randomness, all->count);
+        struct flight flight = all->flights[chosen];
+        all->flights[chosen] = all->flights[--all->count];
+        be_answered(&flight);
+    }
+    in_flight = all->count;
+}
+
+void requests_end_turn(struct requests *all)
+{
+    if (all->count > 0 && percent_per_turn > 0)
+        worker_wake(all->worker);
+}
+
+void requests_start(struct requests *all, enum request_class request_class,
+                    const struct operation *operation, struct item *item,
+                    struct request_client *client)
+{
+    struct operation copy = *operation;
+    struct flight flight = {client, NULL, request_class, item};
+
+    started++;
+    if (item != NULL) {
+        item_ref(item);
+        copy.value.bytes = NULL;
+    }
+    flight.kept = kept_operation_new(&copy);
+    assert(flight.kept != NULL);
+    if (random_chance(&randomness, percent_at_once)) {
+        be_answered(&flight);
+        return;
+    }
+    assert(all->count < FLIGHTS_MAX);
+    all->flights[all->count++] = flight;
+    in_flight = all->count;
+    if (in_flight > in_flight_max)
+        in_flight_max = in_flight;
+}
+
+bool requests_owner_may_answer(struct requests *all, const struct operation *operation)
+{
+    (void)all, (void)operation;
+    return false;
+}
+
+const struct siphash_key *cluster_context_key(const struct cluster *cluster)
+{
+    (void)cluster;
+    return NULL;
+}
+
+struct hint_queue *cluster_hints(struct cluster *cluster)
+{
+    (void)cluster;
+    return NULL;
+}
+
+void cluster_ask(struct cluster *cluster, struct cluster_job *job)
+{
+    (void)cluster;
+    assert(flush_job == NULL);
+    flush_job = job;
+    worker_wake(requests.worker);
+}
+
+void cluster_run_done_jobs(struct cluster *cluster, unsigned worker)
+{
+    struct cluster_job *job = flush_job;
+
+    (void)cluster, (void)worker;
+    if (job == NULL || !random_chance(&randomness, percent_per_turn))
+        return;
+    flush_job = NULL;
+    ((struct node_flush_job *)(void *)job)->is_done = true;
+    model_clear();
+    job->done(job);
+}
+
+void node_flush_run(struct node *node, struct cluster_job *job)
+{
+    (void)node, (void)job;
+}
+
+/* ---- what commands mean is not tested here ---- */
+
+bool command_show(struct execution *execution, const struct operation *operation,
+                  const struct cell *cell, const struct command_marks *marks, struct item *item)
+{
+    struct slice value = *model_value(operation->key);
+    struct outcome outcome = {
+        .status = value.bytes != NULL ? OUTCOME_OK : OUTCOME_NOT_FOUND,
+        .value = value,
+    };
+
+    (void)cell, (void)marks, (void)item;
+    if (value.size < ITEM_LONG_VALUE_BYTES) {
+        execution_answer(execution, operation, &outcome);
+        return true;
+    }
+    struct item_spec spec = {.key = operation->key, .value_bytes = value.size};
+    struct item *held = item_new(store, &spec, 0);
+    assert(held != NULL);
+    memcpy(item_value(held), value.bytes, value.size);
+    outcome.value = item_value_slice(held);
+    execution_answer_item(execution, operation, &outcome, held);
+    item_discard(store, held);
+    return true;
+}
+
+void command_answer(struct execution *execution, const struct operation *operation,
+                    const struct outcome *outcome)
+{
+    execution_answer(execution, operation, outcome);
+}
+
+void command_answer_failure(struct execution *execution, const struct operation *operation,
+                            enum request_answer answer, unsigned got, unsigned needed)
+{
+    (void)answer, (void)got, (void)needed;
+    execution_answer_line(execution, operation, 0x86, SLICE("SERVER_ERROR failed"));
+}
+
+bool command_is_too_large(struct execution *execution, const struct operation *operation,
+                          struct operation *removal, bool *removes)
+{
+    if (execution_value_fits(operation, 0, operation->value.size))
+        return false;
+    *removal = (struct operation){.verb = VERB_STORE, .options = OPERATION_NOREPLY};
+    removal->key = operation->key;
+    removal->hash = operation->hash;
+    *removes = true;
+    execution_answer_status(execution, operation, OUTCOME_TOO_LARGE);
+    return true;
+}
+
+/* ---- set up ---- */
+
+static struct listener listener;
+
+static int set_up(void **state)
+{
+    (void)state;
+    settings_init(&settings);
+    settings.read_quorum = 2;
+    listener = (struct listener){
+        .transport = TRANSPORT_TCP, .protocol = LISTEN_NEGOTIATING, .tls = LISTEN_TLS_OFF};
+    clock_init();
+    struct store_options options = {
+        .limit_bytes = atomic_load(&settings.limit_bytes),
+        .item_bytes_max = settings.item_bytes_max,
+        .threads = 1,
+        .evicts = true,
+    };
+    store = store_new(&options);
+    assert_non_null(store);
+    randomness.state = 1;
+    percent_at_once = 0;
+    percent_per_turn = 30;
+    in_flight = in_flight_max = started = 0;
+    flush_job = NULL;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    workers_stop();
+    model_clear();
+    store_free(store);
+    settings_deinit(&settings);
+    return 0;
+}
+
+static void start(void)
+{
+    assert_true(workers_start(store, 1));
+}
+
+static int connect_one(void)
+{
+    start();
+    return client_attach(&listener);
+}
+
+/* ---- a client that says what chance wants, and knows what it has to hear ---- */
+
+#define CLIENT_KEYS 6
+
+struct text {
+    char *bytes;
+    size_t size, capacity;
+};
+
+struct script {
+    int fd;
+    unsigned number;
+    struct text says, hears;
+    size_t said, heard;
+    struct text values[CLIENT_KEYS];
+    bool is_set[CLIENT_KEYS];
+    unsigned opaque;
+    uint64_t counters[CLIENT_KEYS];
+};
+
+static void append_bytes(struct text *text, const char *bytes, size_t size)
+{
+    while (text->capacity < text->size + size) {
+        text->capacity = text->capacity == 0 ? 4096 : text->capacity * 2;
+        text->bytes = realloc(text->bytes, text->capacity);
+        assert_non_null(text->bytes);
+    }
+    if (size > 0)
+        memcpy(text->bytes + text->size, bytes, size);
+    text->size += size;
+}
+
+__attribute__((format(printf, 2, 3))) static void append(struct text *text, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    int size = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    assert_true(size >= 0 && (size_t)size < sizeof line);
+    append_bytes(text, line, (size_t)size);
+}
+
+static void say_set(struct script *script, struct random *random)
+{
+    const unsigned key = random_below(random, CLIENT_KEYS);
+    const bool is_quiet = random_chance(random, 30), is_meta = random_chance(random, 30);
+    const size_t size = random_chance(random, 4)    ? 4000 + random_below(random, 150000)
+                        : random_chance(random, 10) ? 100 + random_below(random, 300)
+                                                    : random_below(random, 40);
+    struct text *value = &script->values[key];
+
+    value->size = 0;
+    for (size_t i = 0; i < size; i++)
+        append_bytes(value, &"abcdefghijklmnopqrstuvwxyz"[random_below(random, 26)], 1);
+    if (is_meta)
+        append(&script->says, "ms k%u.%u %zu%s\r\n", script->number, key, size,
+               is_quiet ? " q" : "");
+    else
+        append(&script->says, "set k%u.%u 0 0 %zu%s\r\n", script->number, key, size,
+               is_quiet ? " noreply" : "");
+    append_bytes(&script->says, value->bytes, size);
+    append(&script->says, "\r\n");
+    script->is_set[key] = true;
+    if (!is_quiet)
+        append(&script->hears, is_meta ? "HD\r\n" : "STORED\r\n");
+}
+
+static void hear_value(struct script *script, unsigned key)
+{
+    const struct text *value = &script->values[key];
+
+    if (!script->is_set[key])
+        return;
+    append(&script->hears, "VALUE k%u.%u 0 %zu\r\n", script->number, key, value->size);
+    append_bytes(&script->hears, value->bytes, value->size);
+    append(&script->hears, "\r\n");
+}
+
+/* Some of the keys cannot be read: the error is the end of the answer. */
+static void say_get(struct script *script, struct random *random)
+{
+    const unsigned count = random_chance(random, 20) ? 1 + random_below(random, 70) : 1;
+    bool has_failed = false;
+
+    append(&script->says, "get");
+    for (unsigned i = 0; i < count; i++) {
+        const unsigned key = random_below(random, CLIENT_KEYS);
+        if (random_chance(random, 2)) {
+            append(&script->says, " f%u", key);
+            if (!has_failed)
+                append(&script->hears, "SERVER_ERROR failed\r\n");
+            has_failed = true;
+        } else {
+            append(&script->says, " k%u.%u", script->number, key);
+            if (!has_failed)
+                hear_value(script, key);
+        }
+    }
+    append(&script->says, "\r\n");
+    if (!has_failed)
+        append(&script->hears, "END\r\n");
+}
+
+static void say_meta_get(struct script *script, struct random *random)
+{
+    const unsigned key = random_below(random, CLIENT_KEYS), opaque = script->opaque++;
+    const struct text *value = &script->values[key];
+    const bool is_quiet = random_chance(random, 50);
+
+    append(&script->says, "mg k%u.%u v O%u%s\r\n", script->number, key, opaque,
+           is_quiet ? " q" : "");
+    if (script->is_set[key]) {
+        append(&script->hears, "VA %zu O%u\r\n", value->size, opaque);
+        append_bytes(&script->hears, value->bytes, value->size);
+        append(&script->hears, "\r\n");
+    } else if (!is_quiet) {
+        append(&script->hears, "EN O%u\r\n", opaque);
+    }
+}
+
+static void say_incr(struct script *script, struct random *random)
+{
+    const unsigned key = random_below(random, CLIENT_KEYS), by = random_below(random, 100);
+    const bool is_quiet = random_chance(random, 30);
+
+    script->counters[key] += by;
+    append(&script->says, "incr n%u.%u %u%s\r\n", script->number, key, by,
+           is_quiet ? " noreply" : "");
+    if (!is_quiet)
+        append(&script->hears, "%llu\r\n", (unsigned long long)script->counters[key]);
+}
+
+/* What no other node is asked for, between what is. */
+static void say_something_else(struct script *script, struct random *random)
+{
+    switch (random_below(random, 3)) {
+    case 0:
+        append(&script->says, "mn\r\n");
+        append(&script->hears, "MN\r\n");
+        break;
+    case 1:
+        append(&script->says, "nonsense\r\n");
+        append(&script->hears, "ERROR\r\n");
+        break;
+    default:
+        append(&script->says, "verbosity 0\r\n"); /* waits for all before it */
+        append(&script->hears, "OK\r\n");
+        break;
+    }
+}
+
+static void script_write(struct script *script, unsigned number, unsigned commands,
+                         struct random *random)
+{
+    *script = (struct script){.number = number, .fd = client_attach(&listener)};
+    for (unsigned i = 0; i < commands; i++) {
+        const unsigned chosen = random_below(random, 100);
+        if (chosen < 30)
+            say_set(script, random);
+        else if (chosen < 55)
+            say_get(script, random);
+        else if (chosen < 70)
+            say_meta_get(script, random);
+        else if (chosen < 92)
+            say_incr(script, random);
+        else
+            say_something_else(script, random);
+    }
+}
+
+static void script_free(struct script *script)
+{
+    client_close(script->fd);
+    free(script->says.bytes);
+    free(script->hears.bytes);
+    for (unsigned i = 0; i < CLIENT_KEYS; i++)
+        free(script->values[i].bytes);
+}
+
+static bool script_is_over(const struct script *script)
+{
+    return script->said == script->says.size && script->heard == script->hears.size;
+}
+
+/* Says some more, in pieces of any size, and compares what there is to hear. */
+static void script_go_on(struct script *script, struct random *random)
+{
+    char heard[65536];
+    size_t size = script->says.size - script->said;
+    const size_t piece = 1 + random_below(random, random_chance(random, 30) ? 100000 : 300);
+
+    if (size > piece)
+        size = piece;
+    if (size > 0) {
+        ssize_t sent =
+            send(script->fd, script->says.bytes + script->said, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        assert_true(sent >= 0 || errno == EAGAIN);
+        script->said += sent > 0 ? (size_t)sent : 0;
+    }
+    ssize_t got = recv(script->fd, heard, sizeof heard, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) {
+        if (size == 0)
+            client_pause_ms(1);
+        return;
+    }
+    assert_true(got > 0);
+    assert_true((size_t)got <= script->hears.size - script->heard);
+    if (memcmp(heard, script->hears.bytes + script->heard, (size_t)got) != 0)
+        fail_msg("client %u: at %zu of %zu expected\n%.300s\nheard\n%.300s", script->number,
+                 script->heard, script->hears.size, script->hears.bytes + script->heard, heard);
+    script->heard += (size_t)got;
+}
+
+/* ---- tests ---- */
+
+/* What changes from one round to the next: how many clients, how fast the cluster is. */
+static void clients_talk(uint64_t seed)
+{
+    struct random random = {seed};
+    struct script scripts[4];
+    const unsigned clients = 1 + random_below(&random, 4);
+    unsigned left = clients;
+
+    percent_at_once = random_chance(&random, 50) ? 0 : random_below(&random, 101);
+    percent_per_turn = 1 + random_below(&random, random_chance(&random, 50) ? 10 : 100);
+    start();
+    for (unsigned i = 0; i < clients; i++)
+        script_write(&scripts[i], i, 20 + random_below(&random, 300), &random);
+    while (left > 0) {
+        struct script *script = &scripts[random_below(&random, clients)];
+        const bool was_over = script_is_over(script);
+        if (was_over)
+            continue;
+        script_go_on(script, &random);
+        left -= script_is_over(script);
+    }
+    for (unsigned i = 0; i < clients; i++)
+        script_free(&scripts[i]);
+    workers_stop();
+    model_clear();
+}
+
+static void each_client_hears_each_answer_once_and_in_order(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        settings.requests_per_event_given = seed % 5 == 0;
+        settings.requests_per_event = 3;
+        clients_talk(seed);
+    }
+}
+
+static void clients_that_close_with_commands_in_flight_leave_nothing_behind(void **state)
+{
+    struct random random = {4711};
+    struct script script;
+
+    (void)state;
+    start();
+    for (unsigned round = 0; round < 100; round++) {
+        percent_per_turn = 1 + random_below(&random, 20);
+        script_write(&script, round % 3, 100, &random);
+        for (unsigned steps = random_below(&random, 30); steps > 0; steps--) {
+            size_t size = script.says.size - script.said;
+            if (size > 2000)
+                size = 2000;
+            script.said += (size_t)send(script.fd, script.says.bytes + script.said, size, 0);
+            char heard[1000];
+            (void)recv(script.fd, heard, sizeof heard, MSG_DONTWAIT);
+        }
+        script_free(&script);
+    }
+    percent_per_turn = 100;
+    worker_wake(workers_get(0));
+    client_wait_until(in_flight == 0);
+    client_wait_until(workers_connection_count() == 0);
+}
+
+static void commands_in_flight_go_on_when_their_client_is_gone(void **state)
+{
+    (void)state;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    client_say(fd, "incr n 1 noreply\r\nincr n 2 noreply\r\nset k 0 0 3 noreply\r\nabc\r\n");
+    client_wait_until(started == 2); /* the other incr waits for the first */
+    client_send(fd, "", 0);
+    int other = client_attach(&listener);
+    /* An error in sending is the end of it: nothing is waited for. */
+    struct linger at_once = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    client_close(fd);
+    percent_per_turn = 100;
+    worker_wake(workers_get(0));
+    client_wait_until(started == 3);
+    client_wait_until(in_flight == 0);
+    client_say(other, "incr n 4\r\nget k\r\n");
+    client_expect(other, "7\r\nVALUE k 0 3\r\nabc\r\nEND\r\n");
+    client_close(other);
+}
+
+static void no_more_is_read_than_may_be_pending(void **state)
+{
+    enum { COMMANDS = 6000 };
+
+    (void)state;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    char *says = malloc(COMMANDS * 16 + 1), *hears = malloc(COMMANDS * 32 + 1);
+    size_t said = 0, heard = 0;
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        said += (size_t)sprintf(says + said, "incr n%u 1\r\n", i % 450);
+        heard += (size_t)sprintf(hears + heard, "%u\r\n", 1 + i / 450);
+    }
+    client_send(fd, says, said);
+    client_pause_ms(50);
+    assert_true(in_flight_max <= 450); /* of each key one */
+    percent_per_turn = 20;
+    worker_wake(workers_get(0));
+    client_expect_bytes(fd, hears, heard);
+    said = 0;
+    percent_per_turn = 0;
+    for (unsigned i = 0; i < COMMANDS; i++)
+        said += (size_t)sprintf(says + said, "mg n%u v\r\n", i % 400);
+    in_flight_max = 0;
+    client_send(fd, says, said);
+    client_wait_until(in_flight_max >= PENDING_MAX);
+    client_pause_ms(50);
+    assert_true(in_flight_max < PENDING_MAX + WORKER_BATCH_MAX);
+    percent_per_turn = 20;
+    worker_wake(workers_get(0));
+    heard = 0;
+    for (unsigned i = 0; i < COMMANDS; i++)
+        heard += (size_t)sprintf(hears + heard, "VA 2\r\n%u\r\n", i % 400 < 150 ? 14 : 13);
+    client_expect_bytes(fd, hears, heard);
+    free(says);
+    free(hears);
+    client_close(fd);
+}
+
+static void answers_behind_a_slow_one_are_bounded(void **state)
+{
+    enum { VALUE_BYTES = 100000, GETS = 200 };
+
+    (void)state;
+    percent_per_turn = 100;
+    int fd = connect_one();
+    char *value = malloc(VALUE_BYTES + 3), head[64];
+    memset(value, 'v', VALUE_BYTES);
+    memcpy(value + VALUE_BYTES, "\r\n", 3);
+    snprintf(head, sizeof head, "set big 0 0 %d\r\n", VALUE_BYTES);
+    client_say(fd, head);
+    client_send(fd, value, VALUE_BYTES + 2);
+    client_expect(fd, "STORED\r\n");
+    percent_per_turn = 0;
+    client_say(fd, "get slow\r\n");
+    client_wait_until(in_flight == 1);
+    percent_at_once = 100;
+    started = 0;
+    for (unsigned i = 0; i < GETS; i++)
+        client_say(fd, "get big\r\n");
+    client_wait_until(started * VALUE_BYTES >= PENDING_BYTES_MAX);
+    client_pause_ms(50);
+    assert_true(started < PENDING_BYTES_MAX / VALUE_BYTES + 2 * WORKER_BATCH_MAX);
+    percent_per_turn = 100;
+    worker_wake(workers_get(0));
+    client_expect(fd, "END\r\n");
+    for (unsigned i = 0; i < GETS; i++) {
+        snprintf(head, sizeof head, "VALUE big 0 %d\r\n", VALUE_BYTES);
+        client_expect(fd, head);
+        client_expect_bytes(fd, value, VALUE_BYTES + 2);
+        client_expect(fd, "END\r\n");
+    }
+    client_close(fd);
+    free(value);
+}
+
+static void quit_waits_for_the_answers_before_it(void **state)
+{
+    (void)state;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    client_say(fd, "set a 0 0 1\r\nx\r\nget a\r\nquit\r\nget a\r\n");
+    client_wait_until(in_flight == 1);
+    client_pause_ms(20);
+    percent_per_turn = 50;
+    worker_wake(workers_get(0));
+    client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    client_expect_end(fd);
+    client_close(fd);
+}
+
+static void a_client_that_has_said_all_still_hears_its_answers(void **state)
+{
+    (void)state;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    client_say(fd, "set a 0 0 1\r\nx\r\nget a\r\n");
+    shutdown(fd, SHUT_WR);
+    client_wait_until(in_flight == 1);
+    client_pause_ms(20);
+    percent_per_turn = 50;
+    worker_wake(workers_get(0));
+    client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    client_expect_end(fd);
+    client_close(fd);
+}
+
+static void who_waits_for_an_answer_is_not_idle(void **state)
+{
+    (void)state;
+    settings.idle_timeout_s = 1;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    client_say(fd, "get a\r\n");
+    client_pause_ms(2200);
+    percent_per_turn = 100;
+    worker_wake(workers_get(0));
+    client_expect(fd, "END\r\n");
+    client_expect_end(fd);
+    client_close(fd);
+}
+
+static void a_flush_is_answered_when_the_cluster_has_flushed(void **state)
+{
+    (void)state;
+    int fd = connect_one();
+    client_say(fd, "set a 0 0 1\r\nx\r\nflush_all\r\nget a\r\nset a 0 0 1\r\ny\r\nget a\r\n");
+    client_expect(fd, "STORED\r\n");
+    for (unsigned i = 0; i < 50; i++)
+        worker_wake(workers_get(0));
+    for (unsigned i = 0; i < 50; i++, client_pause_ms(1))
+        worker_wake(workers_get(0));
+    client_expect(fd, "OK\r\nEND\r\nSTORED\r\nVALUE a 0 1\r\ny\r\nEND\r\n");
+    client_close(fd);
+}
+
+static void a_value_that_is_too_large_takes_the_old_one_with_it(void **state)
+{
+    (void)state;
+    int fd = connect_one();
+    client_say(fd, "set a 0 0 1\r\nx\r\nset a 0 0 2000000\r\n");
+    char *value = calloc(1, 2000002);
+    memcpy(value + 2000000, "\r\n", 2);
+    client_send(fd, value, 2000002);
+    client_say(fd, "get a\r\n");
+    client_expect(fd, "STORED\r\nSERVER_ERROR object too large for cache\r\n");
+    client_expect(fd, "VALUE a 0 0\r\n\r\nEND\r\n"); /* the pretended cluster stores nothing so */
+    client_close(fd);
+    free(value);
+}
+
+static void what_is_in_flight_when_the_worker_stops_is_still_answered(void **state)
+{
+    (void)state;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    client_say(fd, "set a 0 0 1\r\nx\r\nget a\r\n");
+    client_wait_until(in_flight == 1);
+    percent_per_turn = 10;
+    workers_stop();
+    client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    client_expect_end(fd);
+    client_close(fd);
+}
+
+static void what_is_never_answered_does_not_keep_the_worker_from_stopping(void **state)
+{
+    (void)state;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    client_say(fd, "set a 0 0 5000\r\n");
+    char value[5002] = {0};
+    memcpy(value + 5000, "\r\n", 2);
+    client_send(fd, value, sizeof value);
+    client_say(fd, "get a\r\nincr n 1\r\nflush_all\r\n");
+    client_wait_until(in_flight == 2);
+    workers_stop();
+    client_expect_end(fd);
+    client_close(fd);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(each_client_hears_each_answer_once_and_in_order),
+        TEST(clients_that_close_with_commands_in_flight_leave_nothing_behind),
+        TEST(commands_in_flight_go_on_when_their_client_is_gone),
+        TEST(no_more_is_read_than_may_be_pending),
+        TEST(answers_behind_a_slow_one_are_bounded),
+        TEST(quit_waits_for_the_answers_before_it),
+        TEST(a_client_that_has_said_all_still_hears_its_answers),
+        TEST(who_waits_for_an_answer_is_not_idle),
+        TEST(a_flush_is_answered_when_the_cluster_has_flushed),
+        TEST(a_value_that_is_too_large_takes_the_old_one_with_it),
+        TEST(what_is_in_flight_when_the_worker_stops_is_still_answered),
+        TEST(what_is_never_answered_does_not_keep_the_worker_from_stopping),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
