@@ -70,6 +70,11 @@ void cell_store_deinit(struct store *store)
     store->cells = NULL;
 }
 
+bool cell_store_is_used(const struct store *store)
+{
+    return store->cells != NULL;
+}
+
 bool cell_store_use_class(struct store *store, unsigned copies)
 {
     struct cell_store *cells = store->cells;

@@ -48,6 +48,9 @@ struct cell_store_options {
 bool cell_store_init(struct store *, const struct cell_store_options *);
 void cell_store_deinit(struct store *);
 
+/* Whether the store is one of a cluster's node. */
+bool cell_store_is_used(const struct store *);
+
 /* From now on there may be cells of that class.  By one thread at a time, before the first such
  * cell is written.  False: memory is short. */
 bool cell_store_use_class(struct store *, unsigned copies);

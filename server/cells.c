@@ -2,7 +2,6 @@
 #include "ring/cell.h"
 #include "ring/key_hash.h"
 #include "server/clock.h"
-#include "server/cluster.h"
 #include "server/log.h"
 #include "server/output.h"
 #include "server/policy.h"
@@ -12,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/random.h>
 
@@ -22,7 +22,8 @@
 
 static_assert(CONTEXT_SEALED_BYTES_MAX <= CONTEXT_BYTES_MAX, "a context fits its buffers");
 
-static struct siphash_key context_key; /* set by cells_start(), then never changed; standalone */
+static struct siphash_key context_key; /* set by cells_start(), then never changed */
+static _Atomic(const struct siphash_key *) shared_key; /* of the cluster, once it is known */
 static node_id this_node;
 
 static struct {
@@ -40,10 +41,14 @@ struct loaded {
 
 static const struct siphash_key *sealing_key(void)
 {
-    const struct cluster *cluster = cluster_get();
-    const struct siphash_key *shared = cluster == NULL ? NULL : cluster_context_key(cluster);
+    const struct siphash_key *shared = atomic_load_explicit(&shared_key, memory_order_acquire);
 
     return shared == NULL ? &context_key : shared;
+}
+
+void cells_share_key(const struct siphash_key *key)
+{
+    atomic_store_explicit(&shared_key, key, memory_order_release);
 }
 
 bool cells_start(void)
@@ -529,32 +534,60 @@ void execute_context_delete(struct execution *execution, struct operation *opera
     end_context_write(execution, operation, &write, &outcome);
 }
 
-void cells_describe(const struct item *item, uint64_t now_ms, struct output *output)
+__attribute__((format(printf, 2, 3))) static void append_line(struct output *output,
+                                                              const char *format, ...)
 {
-    struct loaded loaded;
+    va_list arguments;
     char line[160];
     int bytes;
 
-    load(&loaded, item, now_ms);
-    for (unsigned i = 0; i < loaded.cell.context.count; i++) {
-        const struct interval *interval = &loaded.cell.context.intervals[i];
+    va_start(arguments, format);
+    bytes = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    assert(bytes >= 0);
+    assert((size_t)bytes < sizeof line);
+    output_append(output, (struct slice){ (unsigned char *)line, (size_t)bytes });
+}
 
-        bytes = snprintf(line, sizeof line, "CONTEXT %016" PRIx64 " %" PRIu64 " %" PRIu64 "\r\n",
-                         interval->node, interval->first, interval->last);
-        output_append(output, (struct slice){ (unsigned char *)line, (size_t)bytes });
-    }
-    for (unsigned i = 0; i < loaded.cell.sibling_count; i++) {
-        const struct sibling *sibling = &loaded.siblings[i];
-
-        if (sibling->kind != SIBLING_VALUE)
-            continue;
-        bytes = snprintf(line, sizeof line, "SIBLING %016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %u\r\n",
-                         sibling->dot.node, sibling->dot.hlc, sibling->client_flags,
-                         sibling->reg.expires_ms, sibling->value_bytes);
-        output_append(output, (struct slice){ (unsigned char *)line, (size_t)bytes });
+static void describe_sibling(const struct sibling *sibling, struct output *output)
+{
+    switch (sibling->kind) {
+    case SIBLING_VALUE:
+        append_line(output, "SIBLING %016" PRIx64 " %" PRIu64 " %u %" PRIu64 " %u\r\n",
+                    sibling->dot.node, sibling->dot.hlc, sibling->client_flags,
+                    sibling->reg.expires_ms, sibling->value_bytes);
         output_append(output, sibling_value(sibling));
         output_append(output, SLICE("\r\n"));
+        break;
+    case SIBLING_TOMBSTONE:
+        append_line(output, "TOMBSTONE %016" PRIx64 " %" PRIu64 "\r\n", sibling->dot.node,
+                    sibling->dot.hlc);
+        break;
+    case SIBLING_STUB:
+        append_line(output, "STUB %016" PRIx64 " %" PRIu64 " %" PRIu64 "\r\n",
+                    sibling->dot.node, sibling->dot.hlc, sibling->reg.expires_ms);
+        break;
     }
+}
+
+void cells_describe_cell(const struct cell *cell, struct output *output)
+{
+    for (unsigned i = 0; i < cell->context.count; i++) {
+        const struct interval *interval = &cell->context.intervals[i];
+
+        append_line(output, "CONTEXT %016" PRIx64 " %" PRIu64 " %" PRIu64 "\r\n", interval->node,
+                    interval->first, interval->last);
+    }
+    for (unsigned i = 0; i < cell->sibling_count; i++)
+        describe_sibling(&cell->siblings[i], output);
+}
+
+void cells_describe(const struct item *item, uint64_t now_ms, struct output *output)
+{
+    struct loaded loaded;
+
+    load(&loaded, item, now_ms);
+    cells_describe_cell(&loaded.cell, output);
 }
 
 #define READ(name) stats->name = atomic_load_explicit(&counts.name, memory_order_relaxed)

@@ -23,6 +23,10 @@
  * start.  False, and logged, if the system gives no random numbers. */
 bool cells_start(void);
 
+/* From now on contexts are sealed with the key that the cluster has; NULL: with this server's own.
+ * The key stays where it is. */
+void cells_share_key(const struct siphash_key *);
+
 /* The newest value of an item with ITEM_CELL that has not expired: what plain commands are
  * shown.  Fills all of `shown` but the cas.  Lock held. */
 void cells_show(const struct item *, uint64_t now_ms, struct shown *);
@@ -57,8 +61,10 @@ bool cells_has_room(const struct cell *, const struct sibling *write, const stru
 /* Counts a context write, which left that cell. */
 void cells_count_write(const struct cell *);
 
-/* For `debug cell`: appends one line per interval of the context, and per sibling one line and its
- * value.  Lock held. */
+/* For `debug cell`: appends one line per interval of the context, and per sibling one line, which a
+ * value follows.  Lock held. */
+void cells_describe_cell(const struct cell *, struct output *);
+/* The same of a standalone server's item. */
 void cells_describe(const struct item *, uint64_t now_ms, struct output *);
 
 /* For `stats siblings`. */

@@ -1,5 +1,6 @@
 #include "server/cluster.h"
 #include "server/cell_store.h"
+#include "server/cells.h"
 #include "server/cluster_inside.h"
 #include "server/log.h"
 #include "server/node.h"
@@ -57,6 +58,7 @@ void cluster_set_context_key(struct cluster *cluster, const struct siphash_key *
         return;
     cluster->context_key = *key;
     atomic_store_explicit(&cluster->has_context_key, true, memory_order_release);
+    cells_share_key(&cluster->context_key);
 }
 
 /* False: OpenSSL fails. */
@@ -506,6 +508,7 @@ void cluster_free(struct cluster *cluster)
     const struct cluster_view *view = atomic_load(&cluster->view);
 
     assert(!cluster->is_running);
+    cells_share_key(NULL);
     node_free(cluster->node);
     if (view != NULL)
         published_free(published_of(view));

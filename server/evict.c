@@ -150,6 +150,20 @@ static uint64_t evict(struct stripe *stripe, struct index_place place, struct it
     return freed;
 }
 
+bool stripe_evict(struct stripe *stripe, uint64_t hash, struct item *item)
+{
+    const memory_handle handle = memory_handle_of(stripe->store->memory, item);
+    struct index_place place;
+
+    if (item->is_pinned)
+        return false;
+    if (!index_find_handle(&stripe->index, hash, handle, &place))
+        assert(false); /* the store holds it */
+    evict(stripe, place, item);
+    queue_entry_went_stale(stripe);
+    return true;
+}
+
 /* Moves the item to the end of a queue; when that has no memory for its entry, the item goes. */
 static uint64_t requeue(struct stripe *stripe, uint64_t hash, struct index_place place,
                         struct item *item, unsigned queue, unsigned frequency)

@@ -92,6 +92,10 @@ bool stripe_overwrite(struct stripe *, struct item *item, const struct item_spec
 /* Takes the item out of the store and frees it (once the last reference is gone).  Lock held. */
 void stripe_remove(struct stripe *, uint64_t hash, struct item *);
 
+/* Evicts a living item, as if its memory were needed: a node of a cluster may keep a stub.  False:
+ * it is pinned there, and stays.  Lock held. */
+bool stripe_evict(struct stripe *, uint64_t hash, struct item *);
+
 /* A new dot for this stripe: strictly rising.  Lock held. */
 uint64_t stripe_clock_next(struct stripe *, uint64_t now_ms);
 
