@@ -75,11 +75,16 @@ class Server:
         words = list(prefix) + [word.format(**fields) for word in kind.command]
         if cpus is not None and shutil.which("taskset"):
             words = ["taskset", "-c", cpus] + words
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.words = words
         self.address = f"127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        """Starts it (again), with nothing in its memory."""
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(self.words, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
         self.pid = self.process.pid
-        self._wait_until_it_listens(words)
+        self._wait_until_it_listens(self.words)
 
     def _wait_until_it_listens(self, words):
         deadline = time.monotonic() + 30
