@@ -25,6 +25,11 @@ const struct peer_secret *cluster_secret(const struct cluster *cluster)
     return cluster->has_secret ? &cluster->secret : NULL;
 }
 
+struct peer_tls *cluster_tls(const struct cluster *cluster)
+{
+    return cluster->tls;
+}
+
 struct hint_queue *cluster_hints(struct cluster *cluster)
 {
     return node_repair_hints(cluster->node->repair);
@@ -447,6 +452,14 @@ static bool load_secret(struct cluster *cluster)
     return derive_context_key(cluster);
 }
 
+static bool load_tls(struct cluster *cluster)
+{
+    if (settings.peer_tls.certificate == NULL)
+        return true;
+    cluster->tls = peer_tls_new(&settings.peer_tls);
+    return cluster->tls != NULL;
+}
+
 struct cluster *cluster_start(struct store *store)
 {
     struct cluster *cluster = cluster_new(store, settings.threads);
@@ -455,7 +468,7 @@ struct cluster *cluster_start(struct store *store)
         log_error("out of memory for what a cluster's node needs");
         return NULL;
     }
-    if (!load_secret(cluster))
+    if (!load_secret(cluster) || !load_tls(cluster))
         goto fail;
     cluster->node = node_new(cluster);
     if (cluster->node == NULL)
@@ -517,6 +530,7 @@ void cluster_free(struct cluster *cluster)
     if (cluster->loop != NULL)
         ev_loop_destroy(cluster->loop);
     pthread_mutex_destroy(&cluster->lock);
+    peer_tls_free(cluster->tls);
     explicit_bzero(&cluster->secret, sizeof cluster->secret);
     free(cluster->slots);
     free(cluster);

@@ -23,6 +23,7 @@
 #define SERVER_CLUSTER_H
 
 #include "ring/hlc.h"
+#include "ring/membership.h"
 #include "ring/route.h"
 #include "ring/siphash.h"
 #include "ring/table.h"
@@ -32,10 +33,12 @@ struct cluster;
 struct hint_queue;
 struct node;
 struct peer_secret;
+struct peer_tls;
 struct store;
 
 struct cluster_peer {
     node_id id;
+    struct member_name name;
     uint64_t incarnation; /* messages of an earlier one have to be dropped */
     struct sockaddr_storage address;
     socklen_t address_bytes; /* 0: it is not known where that one is */
@@ -89,6 +92,9 @@ struct cluster *cluster_get(void);
 
 /* NULL: there is no secret. */
 const struct peer_secret *cluster_secret(const struct cluster *);
+
+/* NULL: nodes do not speak TLS. */
+struct peer_tls *cluster_tls(const struct cluster *);
 
 /* Seals the contexts that clients are given: derived from the secret; without one drawn by the
  * founder and told to who joins.  NULL: it is not known yet; it never changes once known. */

@@ -7,6 +7,7 @@
 
 #include "server/cluster.h"
 #include "server/peer_secret.h"
+#include "server/peer_tls.h"
 #include <ev.h>
 #include <pthread.h>
 #include <stdalign.h>
@@ -67,6 +68,7 @@ struct cluster {
     struct ev_loop *loop;                      /* [I] */
     struct peer_secret secret;                 /* [I] */
     bool has_secret;                           /* [I] */
+    struct peer_tls *tls;                      /* [I] NULL: none */
     pthread_t thread;                          /* [I] */
     bool is_running;                           /* main thread */
     ev_async wake;                             /* [A] jobs, or it is time to stop */

@@ -158,6 +158,7 @@ static void fill_peers(const struct node *node, struct cluster_peer *peers)
             continue;
         struct cluster_peer *peer = &peers[count++];
         peer->id = record->id;
+        peer->name = record->name;
         peer->incarnation = record->incarnation;
         peer->is_reachable = liveness_is_reachable(&node->liveness, record->id);
         peer->is_cut = node_is_cut(node, record->id);
@@ -466,7 +467,7 @@ void node_hear(struct node *node, struct peer_link *link, const struct peer_mess
 {
     node_id from = peer_link_peer(link);
 
-    if (node_is_cut(node, from))
+    if (node_is_cut(node, from) || !node_link_is_named(node, link, message))
         return;
     switch (message->type) {
     case PEER_RESTART_ASK:
@@ -550,7 +551,8 @@ bool node_listen(struct node *node)
     struct node_inside *inside = node->inside;
     const struct peer_listener_options options = {
         .address = settings.cluster_listen,
-        .has_secret = node->secret != NULL,
+        .is_protected = node->secret != NULL || cluster_tls(node->cluster) != NULL,
+        .has_tls = cluster_tls(node->cluster) != NULL,
         .greeting_ms_max = GREETING_MS,
         .take = take_peer,
         .context = node,

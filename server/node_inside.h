@@ -142,6 +142,11 @@ void node_links_follow(struct node *);
 /* Resolves the --join addresses anew. */
 void node_links_find_seeds(struct node *);
 /* To every seed that has a link.  Returns to how many. */
+/* Whether who is there has shown the certificate of the node that it says it is, by its id or by its
+ * name in the message (or NULL); else the link is refused.  True without TLS, and of an id that
+ * nobody knows yet. */
+bool node_link_is_named(const struct node *, struct peer_link *, const struct peer_message *);
+
 unsigned node_links_tell_seeds(struct node *, const struct peer_message *);
 /* To one seed or member, another one each time. */
 void node_links_tell_next(struct node *, const struct peer_message *);

@@ -89,13 +89,40 @@ bool node_address_make(struct member_address *address, const char *peers)
 
 /* --- events of the links --- */
 
+/* Who starts says its name before anybody gave it an id. */
+static const struct member_name *name_in(const struct peer_message *message)
+{
+    if (message == NULL)
+        return NULL;
+    switch (message->type) {
+    case PEER_RESTART_ASK: return &message->restart_ask.name;
+    case PEER_RESTART_JOIN: return &message->restart_join.joiner.name;
+    default: return NULL;
+    }
+}
+
+bool node_link_is_named(const struct node *node, struct peer_link *link,
+                        const struct peer_message *message)
+{
+    const struct member_record *record = membership_find(&node->membership, peer_link_peer(link));
+    const struct member_name *said = record != NULL ? &record->name : name_in(message);
+    struct member_name shown;
+
+    if (cluster_tls(node->cluster) == NULL || said == NULL)
+        return true;
+    if (peer_link_name(link, &shown) && memcmp(&shown, said, sizeof shown) == 0)
+        return true;
+    peer_link_refuse(link, PEER_WRONG_NAME);
+    return false;
+}
+
 static void on_open(void *context, struct peer_link *link)
 {
     struct node *node = context;
     node_id peer = peer_link_peer(link);
     const bool is_ours = *peer_link_data(link) != NULL;
 
-    if (!is_ours)
+    if (!is_ours || !node_link_is_named(node, link, NULL))
         return;
     if (!node->has_begun)
         node_members_ask(node, link);
@@ -124,6 +151,7 @@ static void make_loop(struct node *node)
     const struct peer_loop_options options = {
         .store = node->store,
         .secret = node->secret,
+        .tls = cluster_tls(node->cluster),
         .self = node->id,
         .incarnation = node->incarnation,
         .frame_bytes_max = FRAME_BYTES + 2 * settings.item_bytes_max,

@@ -49,6 +49,9 @@ STORE(set_siblings_max, siblings_max, unsigned, number)
 
 STORE(set_cluster_listen, cluster_listen, const char *, text)
 STORE(set_secret_file, secret_file, const char *, text)
+STORE(set_peer_certificate, peer_tls.certificate, const char *, text)
+STORE(set_peer_key, peer_tls.key, const char *, text)
+STORE(set_peer_authority, peer_tls.authority, const char *, text)
 STORE(set_state_file, state_file, const char *, text)
 STORE(set_weight, weight, unsigned, number)
 STORE(set_copies, copies, unsigned, number)
@@ -397,7 +400,14 @@ const struct option_row option_rows[] = {
               "finds itself" },
     { 0, "cluster-secret-file", "FILE", GROUP_CLUSTER, OPTION_TEXT, .set = set_secret_file,
       .help = "file with what all nodes of the cluster, and nobody else, know; needed unless "
-              "--cluster-listen is a loopback address" },
+              "--cluster-listen is a loopback address or there is TLS between nodes" },
+    { 0, "cluster-tls-cert", "FILE", GROUP_CLUSTER, OPTION_TEXT, .set = set_peer_certificate,
+      .help = "TLS between nodes, instead of a secret or beside it: this node's certificate, whose "
+              "common name is the --node-name (PEM)" },
+    { 0, "cluster-tls-key", "FILE", GROUP_CLUSTER, OPTION_TEXT, .set = set_peer_key,
+      .help = "its private key" },
+    { 0, "cluster-tls-ca", "FILE", GROUP_CLUSTER, OPTION_TEXT, .set = set_peer_authority,
+      .help = "the authority that signed the certificates of all nodes, and nobody else's" },
     { 0, "zone", "NAME", GROUP_CLUSTER, OPTION_TEXT, .set = set_zone,
       .help = "room, rack or power supply: copies go to different ones (default: none)" },
     { 0, "weight", "NUM", GROUP_CLUSTER, NUMBER(0, RING_WEIGHT_MAX), .set = set_weight,

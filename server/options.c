@@ -509,6 +509,17 @@ static bool check_cluster_memory(struct parse *parse)
                         "leave nothing of it: raise -m, or lower them");
 }
 
+static bool check_cluster_tls(struct parse *parse)
+{
+    const struct peer_tls_files *files = &parse->settings->peer_tls;
+    const int given =
+        (files->certificate != NULL) + (files->key != NULL) + (files->authority != NULL);
+
+    return given == 0 || given == 3 ||
+           usage(parse, "TLS between nodes needs all of --cluster-tls-cert, --cluster-tls-key and "
+                        "--cluster-tls-ca");
+}
+
 /* What a node says to the others has to make sense to them. */
 static bool check_cluster(struct parse *parse)
 {
@@ -530,7 +541,7 @@ static bool check_cluster(struct parse *parse)
                 s->read_quorum > s->copies ? s->read_quorum : s->write_quorum, s->copies);
         return refuse(parse, EX_USAGE);
     }
-    return check_cluster_times(parse) && check_cluster_memory(parse);
+    return check_cluster_tls(parse) && check_cluster_times(parse) && check_cluster_memory(parse);
 }
 
 bool options_parse(struct settings *s, int count, char **arguments, FILE *out, FILE *errors,

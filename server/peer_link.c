@@ -381,11 +381,12 @@ static void flush_all(struct ev_loop *loop, ev_prepare *prepare, int events)
 
 /* ---- receiving ---- */
 
-/* Says why to the peer, and closes once that has left. */
-static void refuse(struct peer_link *link, const char *reason)
+void peer_link_refuse(struct peer_link *link, const char *reason)
 {
     struct peer_message message = {.type = PEER_REFUSED};
 
+    if (link->is_closing)
+        return;
     message.refused.reason = (struct slice){(const unsigned char *)reason, strlen(reason)};
     log_reason(link, reason);
     send_message(link, &message, NULL);
@@ -442,7 +443,7 @@ static void handle(struct peer_link *link, const struct peer_message *message)
     else if (link->state == LINK_GREETING)
         on_greeting(link, message);
     else if (greets)
-        refuse(link, "it greets in the middle of a conversation");
+        peer_link_refuse(link, "it greets in the middle of a conversation");
     else
         owner->on_message(owner->context, link, message);
 }
@@ -488,12 +489,13 @@ static size_t take_frame(struct peer_link *link, struct slice input, uint64_t *n
     if (parsed == PEER_MORE || (parsed == PEER_PARSED && input.size < *needed))
         return 0;
     if (parsed != PEER_PARSED) {
-        refuse(link, parsed == PEER_ROOM ? "a frame has more siblings than there is memory for"
-                                         : "a frame makes no sense");
+        peer_link_refuse(link, parsed == PEER_ROOM
+                                   ? "a frame has more siblings than there is memory for"
+                                   : "a frame makes no sense");
         return 0;
     }
     if (sum_bytes > 0 && !sum_is_right(link, (struct slice){input.bytes, frame_bytes})) {
-        refuse(link, "a frame has a wrong sum: somebody changes what is sent");
+        peer_link_refuse(link, "a frame has a wrong sum: somebody changes what is sent");
         return 0;
     }
     handle(link, &owner->message);
@@ -531,7 +533,7 @@ static void take_frames(struct peer_link *link, struct slice input)
     if (link->is_closing)
         input.size = 0;
     if (!keep_rest(link, input, needed))
-        refuse(link, "out of memory for a frame");
+        peer_link_refuse(link, "out of memory for a frame");
 }
 
 /* One receive: into the frame that is being completed, or into the loop's buffer behind what is

@@ -85,6 +85,14 @@ void peer_link_free(struct peer_link *);
  * or has too much unsent. */
 bool peer_link_send(struct peer_link *, const struct peer_message *, struct item *item);
 
+/* Tells the peer and the log why, and closes once that has left; nothing more is heard of it.  Also
+ * from a call to the owner. */
+void peer_link_refuse(struct peer_link *, const char *reason);
+
+/* A reason: what its certificate is called, and who it says it is. */
+#define PEER_WRONG_NAME                                                                            \
+    "the certificate's common name is not the name of the node: give each node its own"
+
 enum peer_link_state peer_link_state(const struct peer_link *);
 /* Who is there, once OPEN; before, who is meant. */
 node_id peer_link_peer(const struct peer_link *);

@@ -94,9 +94,9 @@ static const char *find_fault(const struct peer_listener_options *options,
 {
     if (is_every(address))
         return "other nodes are told this address: say the one at which they reach this machine";
-    if (!options->has_secret && !is_loopback(address))
-        return "anybody who reaches this address could be a node: say --cluster-secret-file FILE, "
-               "or listen on a loopback address";
+    if (!options->is_protected && !is_loopback(address))
+        return "anybody who reaches this address could be a node: say --cluster-secret-file FILE "
+               "or --cluster-tls-..., or listen on a loopback address";
     return NULL;
 }
 
@@ -130,6 +130,20 @@ static void hand_over(struct waiting *waiting, enum peer_link_use use)
     listener->options.take(listener->options.context, use, fd);
 }
 
+/* Before TLS: anything else than a use goes the way of background links, too. */
+static void read_use(struct waiting *waiting)
+{
+    unsigned char use;
+    ssize_t size = recv(waiting->fd, &use, 1, 0);
+
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (size <= 0)
+        close(forget(waiting));
+    else
+        hand_over(waiting, use == PEER_LINK_REQUESTS ? PEER_LINK_REQUESTS : PEER_LINK_BACKGROUND);
+}
+
 /* What makes no sense goes the way of background links, where it is refused and logged. */
 static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 {
@@ -140,6 +154,10 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
     uint64_t frame_bytes;
 
     (void)loop, (void)events;
+    if (waiting->listener->options.has_tls) {
+        read_use(waiting);
+        return;
+    }
     ssize_t size = recv(waiting->fd, bytes, sizeof bytes, MSG_PEEK);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -169,7 +187,7 @@ static void wait_for_greeting(struct peer_listener *listener, int fd)
 {
     const struct peer_message hello = {.type = PEER_HELLO, .hello = {.use = PEER_LINK_BACKGROUND}};
     struct waiting *waiting = calloc(1, sizeof *waiting);
-    int least = (int)peer_head_bytes(&hello);
+    int least = listener->options.has_tls ? 1 : (int)peer_head_bytes(&hello);
 
     assert(least <= HELLO_BYTES_MAX);
     if (waiting == NULL) {

@@ -13,7 +13,8 @@ struct peer_listener;
 
 struct peer_listener_options {
     const char *address;      /* "ADDRESS:PORT" or "[ADDRESS]:PORT"; port 0: any free one */
-    bool has_secret;          /* else nothing but loopback will do */
+    bool is_protected;        /* by a secret or TLS; else nothing but loopback will do */
+    bool has_tls;             /* one byte says what a link is for (server/peer_tls.h) */
     unsigned greeting_ms_max; /* who says nothing for longer is dropped */
     /* A connection greets for that use.  Takes the descriptor. */
     void (*take)(void *context, enum peer_link_use, int fd);
@@ -22,7 +23,7 @@ struct peer_listener_options {
 
 /* Binds and listens; nothing is accepted before peer_listener_start().  NULL, and why is logged:
  * the address is none, is not of this machine, is every address, or other machines could reach it
- * though there is no secret. */
+ * though there is neither secret nor TLS. */
 struct peer_listener *peer_listener_open(const struct peer_listener_options *);
 void peer_listener_start(struct peer_listener *, struct ev_loop *);
 /* Connections that have not greeted yet are closed.  Takes NULL. */

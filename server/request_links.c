@@ -110,6 +110,19 @@ static const struct cluster_peer *peer_of(const struct cluster_view *view, node_
     return NULL;
 }
 
+/* Its certificate is not that of the node that it says it is. */
+static bool is_impostor(const struct request_link *link)
+{
+    const struct requests *requests = link->owner;
+    const struct cluster_peer *peer =
+        requests->view != NULL ? peer_of(requests->view, link->peer) : NULL;
+    struct member_name shown;
+
+    if (cluster_tls(requests->cluster) == NULL || peer == NULL)
+        return false;
+    return !peer_link_name(link->link, &shown) || memcmp(&shown, &peer->name, sizeof shown) != 0;
+}
+
 /* What the view says of who opened the link. */
 static void judge_accepted(struct request_link *link, const struct cluster_view *view)
 {
@@ -117,6 +130,10 @@ static void judge_accepted(struct request_link *link, const struct cluster_view 
 
     if (peer == NULL || !link->is_open)
         return;
+    if (is_impostor(link)) {
+        peer_link_refuse(link->link, PEER_WRONG_NAME);
+        return;
+    }
     link->is_cut = peer->is_cut;
     link->is_old = peer_link_hello(link->link)->incarnation < peer->incarnation;
 }
@@ -132,6 +149,8 @@ static void on_open(void *context, struct peer_link *peer_link)
         link->peer = peer_link_peer(peer_link);
         if (requests->view != NULL)
             judge_accepted(link, requests->view);
+    } else if (is_impostor(link)) {
+        peer_link_refuse(link->link, PEER_WRONG_NAME);
     } else {
         update(link);
     }
@@ -258,6 +277,7 @@ static bool open_loop(struct requests *requests, const struct cluster_view *view
     const struct peer_loop_options options = {
         .store = requests->store,
         .secret = cluster_secret(requests->cluster),
+        .tls = cluster_tls(requests->cluster),
         .self = view->self,
         .incarnation = view->incarnation,
         .frame_bytes_max = FRAME_SIBLINGS * settings.item_bytes_max + FRAME_OVERHEAD_BYTES,

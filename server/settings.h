@@ -3,6 +3,7 @@
 #ifndef SERVER_SETTINGS_H
 #define SERVER_SETTINGS_H
 
+#include "server/peer_tls.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -78,6 +79,7 @@ struct settings {
     const char *cluster_listen;   /* ADDRESS:PORT */
     const char *join;             /* ADDRESS:PORT[,...]; NULL: none was given */
     const char *secret_file, *state_file, *zone; /* NULL: none */
+    struct peer_tls_files peer_tls; /* --cluster-tls-*: all of them, or all NULL */
     unsigned weight;              /* of the partitions, relative to others'; 0: owns none */
     unsigned copies, read_quorum, write_quorum; /* N, R, W where no policy says otherwise */
     unsigned partition_bits;      /* log2 of --partitions */

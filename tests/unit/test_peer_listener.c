@@ -20,10 +20,10 @@ static void take(void *context, enum peer_link_use use, int fd)
     taken_fd = fd;
 }
 
-static struct peer_listener *listen_at(const char *address, bool has_secret)
+static struct peer_listener *listen_at(const char *address, bool is_protected)
 {
     const struct peer_listener_options options = {
-        .address = address, .has_secret = has_secret, .greeting_ms_max = 50, .take = take};
+        .address = address, .is_protected = is_protected, .greeting_ms_max = 50, .take = take};
 
     return peer_listener_open(&options);
 }
