@@ -408,10 +408,6 @@ static void on_greeting(struct peer_link *link, const struct peer_message *messa
         link->state = LINK_OPEN;
         link->to = link->greeting.theirs.from;
         link->use = link->greeting.own.use;
-        link->backoff_ms = link->owner->options.backoff_ms_min;
-        link->reason[0] = '\0';
-        if (link->is_accepted)
-            link->owner->reason[0] = '\0';
         set_timer(link, 0);
         owner->on_open(owner->context, link);
     }
@@ -432,9 +428,22 @@ static void on_refused(struct peer_link *link, struct slice reason)
     queue(link);
 }
 
-static void handle(struct peer_link *link, const struct peer_message *message)
+/* Who is heard is well: only now, as an open link may yet be refused by its owners. */
+static void hear(struct peer_link *link, const struct peer_message *message)
 {
     struct peer_link_owner *owner = &link->owner->options.owner;
+
+    owner->on_message(owner->context, link, message);
+    if (link->is_closing)
+        return;
+    link->backoff_ms = link->owner->options.backoff_ms_min;
+    link->reason[0] = '\0';
+    if (link->is_accepted)
+        link->owner->reason[0] = '\0';
+}
+
+static void handle(struct peer_link *link, const struct peer_message *message)
+{
     bool greets = message->type == PEER_HELLO || message->type == PEER_PROOF;
 
     link->stats.frames_received++;
@@ -445,7 +454,7 @@ static void handle(struct peer_link *link, const struct peer_message *message)
     else if (greets)
         peer_link_refuse(link, "it greets in the middle of a conversation");
     else
-        owner->on_message(owner->context, link, message);
+        hear(link, message);
 }
 
 /* More room for siblings.  False: too many, or memory is short. */
