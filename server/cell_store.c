@@ -338,7 +338,7 @@ bool cell_store_write(struct store *store, struct stripe *stripe, uint64_t hash,
     struct item_spec spec;
     unsigned pins = 0;
 
-    if (old != NULL && !item_is_hidden(old))
+    if (old != NULL && !item_is_hidden(old) && !write->says_key_form)
         key_is_binary = (old->bits & ITEM_KEY_BINARY) != 0;
     if (cell->sibling_count == 0) {
         if (old != NULL)

@@ -77,7 +77,8 @@ struct cell_write {
     unsigned copies;    /* the class; 0: in no Merkle tree */
     bool is_owner;      /* of the key is this node; else the cell is in no tree while it has pins */
     bool adds_pin;      /* for a hint that the caller is about to add (server/hint_queue.h) */
-    bool key_is_binary; /* of a new key */
+    bool key_is_binary; /* of a new key, or if `says_key_form` in any case */
+    bool says_key_form;
     bool failed;        /* no memory: the old cell stays */
     struct item *item;
     struct item_spec spec;

@@ -71,6 +71,12 @@ static void note_store(struct execution *execution, const struct operation *oper
         watch_item_store(execution->connection, operation, (enum outcome_status)outcome->status);
 }
 
+/* The delete that goes with a store that was too large: no client has asked for it. */
+static bool is_removal(const struct operation *operation)
+{
+    return operation->protocol == PROTOCOL_TEXT && (operation->options & OPERATION_QUIET) != 0;
+}
+
 static void note_delete(struct execution *execution, const struct operation *operation,
                         const struct outcome *outcome)
 {
@@ -79,6 +85,8 @@ static void note_delete(struct execution *execution, const struct operation *ope
     const bool has_context = (operation->options & OPERATION_CONTEXT) != 0;
     bool is_done = outcome->status == OUTCOME_OK;
 
+    if (is_removal(operation))
+        return;
     if (counts_prefixes())
         prefix_stats_count_delete(operation->key);
     if (outcome->status == OUTCOME_BAD_CONTEXT)
@@ -182,7 +190,7 @@ bool command_is_too_large(struct execution *execution, const struct operation *o
         *removal = (struct operation){
             .verb = VERB_DELETE,
             .protocol = PROTOCOL_TEXT,
-            .options = OPERATION_NOREPLY,
+            .options = OPERATION_NOREPLY | OPERATION_QUIET,
             .key = operation->key,
             .hash = operation->hash,
         };

@@ -96,6 +96,27 @@ static void ask(struct execution *execution, const struct operation *operation, 
         give_up(execution);
 }
 
+static bool value_fits(const struct operation *operation)
+{
+    return execution_value_fits(operation, operation->client_flags, operation->value.size);
+}
+
+static void refuse_too_large(struct execution *execution, const struct operation *operation)
+{
+    struct execution here = *execution;
+    struct operation removal;
+    struct pending *pending;
+    bool removes = false;
+
+    if (!begin_answer(&here, operation, &pending))
+        return;
+    const bool is_too_large = command_is_too_large(&here, operation, &removal, &removes);
+    assert(is_too_large);
+    end_answer(pending);
+    if (removes)
+        ask(execution, &removal, NULL);
+}
+
 /* A get that this node may answer from its store alone, which has a plain value for it. */
 static bool get_here(struct execution *execution, struct operation *operation)
 {
@@ -191,7 +212,9 @@ static bool ends_batch(const struct operation *operation)
 static void execute_one(struct execution *execution, struct operation *operation)
 {
     if (has_key(operation)) {
-        if (!get_here(execution, operation))
+        if (operation->verb == VERB_STORE && !value_fits(operation))
+            refuse_too_large(execution, operation);
+        else if (!get_here(execution, operation))
             ask(execution, operation, NULL);
     } else if (!ends_batch(operation)) {
         answer_now(execution, operation, execute_operation);
@@ -230,22 +253,6 @@ void execute_cluster_batch(struct execution *execution, struct operation *operat
 
 /* ---- values that come piece by piece ---- */
 
-static void refuse_too_large(struct execution *execution, const struct operation *operation)
-{
-    struct execution here = *execution;
-    struct operation removal;
-    struct pending *pending;
-    bool removes = false;
-
-    if (!begin_answer(&here, operation, &pending))
-        return;
-    const bool is_too_large = command_is_too_large(&here, operation, &removal, &removes);
-    assert(is_too_large);
-    end_answer(pending);
-    if (removes)
-        ask(execution, &removal, NULL);
-}
-
 static void answer_no_memory(struct execution *execution, struct operation *operation)
 {
     counter_add(&execution->worker->counters.store_no_memory, 1);
@@ -257,7 +264,7 @@ struct item *execute_cluster_store_begin(struct execution *execution, struct ope
     const struct item_spec spec = {.key = operation->key, .value_bytes = operation->value.size};
     struct item *item;
 
-    if (!execution_value_fits(operation, operation->client_flags, operation->value.size)) {
+    if (!value_fits(operation)) {
         refuse_too_large(execution, operation);
         return NULL;
     }

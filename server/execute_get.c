@@ -7,6 +7,7 @@
 #include "server/cells.h"
 #include "server/clock.h"
 #include "server/execution.h"
+#include "server/policy.h"
 #include "server/prefix_stats.h"
 #include "server/settings.h"
 #include "server/watch.h"
@@ -293,6 +294,11 @@ static bool get(struct execution *execution, struct operation *operation, unsign
             answer_miss(execution, operation);
         return declined == 0;
     }
+    if (declined != 0 && operation->protocol == PROTOCOL_META && item_value_bytes(item) == 0) {
+        /* It may be what N made, whose refill was promised: see command_show(). */
+        store_unlock(stripe);
+        return false;
+    }
     if (operation->protocol != PROTOCOL_META && (item->bits & (ITEM_LONG | ITEM_CELL)) == 0) {
         answer_plain_hit(execution, operation, item);
     } else if ((item->bits & declined) == 0) {
@@ -323,7 +329,8 @@ void execute_get(struct execution *execution, struct operation *operation)
 bool execute_get_plainly(struct execution *execution, struct operation *operation)
 {
     if ((operation->options & (LONG_WAY | OPERATION_WANTS_CAS)) != 0 ||
-        operation->protocol == PROTOCOL_BINARY)
+        operation->protocol == PROTOCOL_BINARY ||
+        policy_of(operation->key)->resolver == RESOLVE_COUNTER)
         return false;
     return get(execution, operation, ITEM_CELL | ITEM_STALE | ITEM_WON);
 }

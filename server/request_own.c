@@ -287,7 +287,8 @@ static void guess_item(struct applying *applying)
     write->spec = (struct item_spec){.key = operation->key,
                                      .value_bytes = operation->value.size,
                                      .client_flags = operation->client_flags,
-                                     .key_is_binary = applying->command.marks.key_is_binary};
+                                     .key_is_binary =
+                                         (operation->options & OPERATION_KEY_ENCODED) != 0};
     write->item = item_new(request->owner->store, &write->spec, applying->command.now_ms);
 }
 
@@ -317,8 +318,9 @@ static bool apply_locked(struct applying *applying, struct stripe *stripe, struc
         merge(request, stripe, own);
     command->clock = &stripe->clock;
     command_marks_read(stripe, operation->hash, operation->key, command->now_ms, &command->marks);
-    applying->change.write.key_is_binary = command->marks.key_is_binary;
     command_apply(command, own, result);
+    applying->change.write.key_is_binary = command->marks.key_is_binary;
+    applying->change.write.says_key_form = true;
     if (result->applied == COMMAND_AGAIN || result->applied == COMMAND_REFUSED)
         return false;
     if (!keep_outcome(request, &result->outcome)) {
