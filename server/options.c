@@ -534,6 +534,9 @@ static bool check_cluster(struct parse *parse)
     if (s->cluster_listen == NULL)
         return usage(parse, "--node-name needs --cluster-listen ADDR:PORT: where the other nodes "
                             "of the cluster reach this one");
+    if (s->udp_port != 0)
+        return usage(parse, "-U and --node-name exclude each other: what a node answers may have to "
+                            "wait for other nodes, and a datagram's answer cannot");
     if (s->read_quorum > s->copies || s->write_quorum > s->copies) {
         fprintf(parse->errors,
                 "--%s-quorum is %u, but there are only --copies %u: it could never be met\n",

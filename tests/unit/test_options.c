@@ -386,6 +386,7 @@ static void a_node_of_a_cluster_has_to_make_sense(void **state)
     };
 
     (void)state;
+    check_refused("--node-name a --cluster-listen 127.0.0.1:7001 -U 5", 64, "datagram");
     check_refused("--join 127.0.0.1:1", 64, "need --node-name");
     check_refused("--node-name a", 64, "--cluster-listen ADDR:PORT");
     check_refused("--partitions 1000", 1, "not a power of two");
