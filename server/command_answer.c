@@ -138,7 +138,7 @@ void command_answer(struct execution *execution, const struct operation *operati
     case VERB_TOUCH: note_touch(execution, operation, outcome); break;
     default: assert(operation->verb <= VERB_TOUCH); /* a READ */
     }
-    execution_answer(execution, operation, outcome);
+    execution_answer_long(execution, operation, outcome);
 }
 
 /* The line without its numbers; those follow if there are any. */

@@ -25,7 +25,7 @@ static void answer(struct showing *showing)
         execution_answer_item(showing->execution, showing->operation, &showing->outcome,
                               showing->item);
     else
-        execution_answer(showing->execution, showing->operation, &showing->outcome);
+        execution_answer_long(showing->execution, showing->operation, &showing->outcome);
 }
 
 /* A key that no line of text can hold came as base64, whoever still knows. */

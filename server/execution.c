@@ -51,6 +51,23 @@ void execution_answer_status(struct execution *execution, const struct operation
     execution_answer(execution, operation, &outcome);
 }
 
+void execution_answer_long(struct execution *execution, const struct operation *operation,
+                           const struct outcome *outcome)
+{
+    struct output *output = execution->output;
+    size_t used;
+
+    if (outcome->value.size < ITEM_LONG_VALUE_BYTES || !reply_has_value(operation, outcome)) {
+        execution_answer(execution, operation, outcome);
+        return;
+    }
+    used = reply_head(operation, outcome, output_reserve(output, reply_head_bytes_max(operation)));
+    output_commit(output, used);
+    output_append(output, outcome->value);
+    used = reply_tail(operation, outcome, output_reserve(output, REPLY_TAIL_BYTES_MAX));
+    output_commit(output, used);
+}
+
 void execution_answer_item(struct execution *execution, const struct operation *operation,
                            const struct outcome *outcome, struct item *item)
 {

@@ -62,8 +62,10 @@ bool execute_is_text_login(const struct operation *);
  * passed here once, with its hash. */
 void execution_sample_keys(struct worker *, const struct operation *, unsigned count);
 
-/* Writes the whole answer, values copied. */
+/* Writes the whole answer; its value is copied, and shorter than ITEM_LONG_VALUE_BYTES. */
 void execution_answer(struct execution *, const struct operation *, const struct outcome *);
+/* The same for a value of any size. */
+void execution_answer_long(struct execution *, const struct operation *, const struct outcome *);
 /* The same for a verb whose answer never has a value: all but the gets. */
 void execution_answer_head(struct execution *, const struct operation *, const struct outcome *);
 /* Answers with nothing but a status. */

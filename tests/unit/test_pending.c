@@ -259,8 +259,8 @@ bool command_show(struct execution *execution, const struct operation *operation
     };
 
     (void)cell, (void)marks, (void)item;
-    if (value.size < ITEM_LONG_VALUE_BYTES) {
-        execution_answer(execution, operation, &outcome);
+    if (value.size < ITEM_LONG_VALUE_BYTES || random_chance(&randomness, 50)) {
+        execution_answer_long(execution, operation, &outcome);
         return true;
     }
     struct item_spec spec = {.key = operation->key, .value_bytes = value.size};
