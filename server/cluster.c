@@ -5,6 +5,7 @@
 #include "server/log.h"
 #include "server/node.h"
 #include "server/node_inside.h"
+#include "server/policy.h"
 #include "server/process.h"
 #include "server/settings.h"
 #include "server/worker.h"
@@ -420,6 +421,11 @@ static bool slots_init(struct cluster *cluster, unsigned count)
     return true;
 }
 
+static unsigned highest(uint32_t copies)
+{
+    return 31 - (unsigned)__builtin_clz(copies);
+}
+
 struct cluster *cluster_new(struct store *store, unsigned workers)
 {
     struct cluster *cluster = calloc(1, sizeof *cluster);
@@ -428,6 +434,7 @@ struct cluster *cluster_new(struct store *store, unsigned workers)
     if (cluster == NULL)
         return NULL;
     cluster->store = store;
+    cluster->copies = highest(policies_copies(NULL));
     cluster->asked_end = &cluster->asked;
     pthread_mutex_init(&cluster->lock, NULL);
     cluster->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
@@ -460,6 +467,36 @@ static bool load_tls(struct cluster *cluster)
     return cluster->tls != NULL;
 }
 
+/* Has the store keep a Merkle forest for each number of copies.  False: memory is short. */
+static bool use_classes(struct cluster *cluster, uint32_t copies)
+{
+    for (unsigned i = 1; i <= RING_COPIES_MAX; i++)
+        if ((copies >> i & 1) != 0 && !cell_store_use_class(cluster->store, i))
+            return false;
+    return true;
+}
+
+unsigned node_copies(void)
+{
+    return the_cluster->copies;
+}
+
+bool cluster_takes_policies(struct cluster *cluster, const struct policies *policies)
+{
+    uint32_t copies = policies_copies(policies);
+
+    if (highest(copies) > cluster->copies) {
+        log_error("a policy has %u copies, and the cluster's table room for %u: to have more, all "
+                  "its nodes have to start again together",
+                  highest(copies), cluster->copies);
+        return false;
+    }
+    if (use_classes(cluster, copies))
+        return true;
+    log_error("out of memory for another number of copies");
+    return false;
+}
+
 struct cluster *cluster_start(struct store *store)
 {
     struct cluster *cluster = cluster_new(store, settings.threads);
@@ -467,6 +504,10 @@ struct cluster *cluster_start(struct store *store)
     if (cluster == NULL) {
         log_error("out of memory for what a cluster's node needs");
         return NULL;
+    }
+    if (!use_classes(cluster, policies_copies(NULL))) {
+        log_error("out of memory for what a cluster's node needs");
+        goto fail;
     }
     if (!load_secret(cluster) || !load_tls(cluster))
         goto fail;

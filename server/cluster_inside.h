@@ -83,6 +83,7 @@ struct cluster {
     pthread_mutex_t lock;
     struct cluster_job *asked, **asked_end; /* [L] */
     bool is_closed;                         /* [L] no job is run any more */
+    unsigned copies;                        /* [I] owners that a row of the table has room for */
     unsigned worker_count;                  /* [I] */
     struct cluster_slot *slots;             /* [I] by worker */
 };

@@ -5,7 +5,6 @@
 #include "server/log.h"
 #include "server/node.h"
 #include "server/node_inside.h"
-#include "server/policy.h"
 #include "server/settings.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -19,11 +18,6 @@
 #define NAME_FREE_MS     10000 /* a node that went is not seen by others after so long */
 #define COMPLAIN_MS      2000  /* when nobody has answered so far, */
 #define COMPLAIN_EACH_MS 30000
-
-unsigned node_copies(void)
-{
-    return settings.copies;
-}
 
 static size_t rows_bytes(void)
 {

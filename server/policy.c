@@ -127,6 +127,22 @@ unsigned policy_write_quorum(const struct policy *policy)
     return quorum(policy, policy->write_quorum, settings.write_quorum);
 }
 
+uint32_t policies_copies(const struct policies *policies)
+{
+    const struct policy_set *set = atomic_load_explicit(&current, memory_order_acquire);
+    const struct policy *rows = set != NULL ? set->rows : NULL;
+    unsigned count = set != NULL ? set->count : 0;
+    uint32_t copies = 1u << settings.copies;
+
+    if (policies != NULL) {
+        rows = policies->rows;
+        count = policies->count;
+    }
+    for (unsigned i = 0; i < count; i++)
+        copies |= 1u << policy_copies(&rows[i]);
+    return copies;
+}
+
 uint64_t policy_expiry_ms(const struct policy *policy, uint64_t expiry_ms, uint64_t now_ms)
 {
     uint64_t latest_ms = now_ms + policy->ttl_max_ms;

@@ -55,6 +55,10 @@ unsigned policy_copies(const struct policy *);
 unsigned policy_read_quorum(const struct policy *);
 unsigned policy_write_quorum(const struct policy *);
 
+/* Which numbers of copies there are, one bit each: those of the policies (NULL: of those in force),
+ * and that of keys without one. */
+uint32_t policies_copies(const struct policies *);
+
 /* The expiry (ms since 1970; 0: never) that a key gets which asks for `expiry_ms`. */
 uint64_t policy_expiry_ms(const struct policy *, uint64_t expiry_ms, uint64_t now_ms);
 
