@@ -158,7 +158,7 @@ static void begin_class(struct aftercut *aftercut, struct aftercut_slot *slot, u
         slot->copies = view->forests[forest].copies;
         slot->cursor = range_of(view->table, slot->partition).first;
         begin_batch(slot, event);
-        if (view->forests[forest].trees[slot->partition].cell_count > 0)
+        if (merkle_cell_count(&view->forests[forest].trees[slot->partition]) > 0)
             return;
     }
     unsigned partition = slot->partition;

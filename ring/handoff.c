@@ -29,7 +29,7 @@ uint64_t handoff_cells_left(const struct exchange_view *view)
     for (unsigned i = 0; i < view->forest_count; i++)
         for (unsigned p = 0; p < ring_table_partitions(view->table); p++)
             if (is_unowned(view, p, view->forests[i].copies))
-                count += view->forests[i].trees[p].cell_count;
+                count += merkle_cell_count(&view->forests[i].trees[p]);
     return count;
 }
 
@@ -177,7 +177,7 @@ static void look(struct handoff *handoff, const struct handoff_event *event)
         unsigned p = (handoff->next_partition + walked) % count;
         for (unsigned i = 0; i < view->forest_count; i++) {
             unsigned copies = view->forests[i].copies;
-            if (view->forests[i].trees[p].cell_count == 0 || !is_unowned(view, p, copies) ||
+            if (merkle_cell_count(&view->forests[i].trees[p]) == 0 || !is_unowned(view, p, copies) ||
                 is_moving(handoff, p, copies) || !can_move(event, p, copies))
                 continue;
             while (slot < HANDOFF_WINDOW && handoff->slots[slot].state != HANDOFF_FREE)
@@ -460,6 +460,12 @@ void handoff_step(struct handoff *handoff, const struct handoff_event *event,
     go_on(handoff, event, effects);
     handoff->wake_ms = next_wake_ms(handoff, event);
     assert(effects->drop_count <= HANDOFF_BATCH);
+}
+
+void handoff_hurry(struct handoff *handoff)
+{
+    handoff->look_at_ms = 0;
+    handoff->wake_ms = 0;
 }
 
 uint64_t handoff_deadline_ms(const struct handoff *handoff)

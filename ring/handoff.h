@@ -123,6 +123,9 @@ static inline void handoff_effects_init(struct handoff_effects *effects, struct 
 void handoff_init(struct handoff *, uint32_t retry_ms, uint64_t first_number);
 void handoff_step(struct handoff *, const struct handoff_event *, struct handoff_effects *);
 
+/* Looks for cells that are not owned at the next tick, which is due. */
+void handoff_hurry(struct handoff *);
+
 /* When to send HANDOFF_TICK. */
 uint64_t handoff_deadline_ms(const struct handoff *);
 

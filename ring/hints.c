@@ -34,7 +34,7 @@ void hints_init(struct hints *hints, const struct hints_options *options,
 static struct hints_target *find_target(const struct hints *hints, node_id id)
 {
     assert(id != NODE_NONE);
-    for (unsigned i = 0; i < hints->target_room; i++)
+    for (unsigned i = 0; i < hints->targets_used; i++)
         if (hints->targets[i].id == id)
             return &hints->targets[i];
     return NULL;
@@ -51,6 +51,8 @@ static struct hints_target *take_target(struct hints *hints, node_id id)
         target = &hints->targets[i];
         if (target->id != NODE_NONE && !(target->is_gone && target->count == 0))
             continue;
+        if (i >= hints->targets_used)
+            hints->targets_used = i + 1;
         *target = (struct hints_target){
             .id = id, .pause_ms = hints->options.retry_ms, .due_ms = UINT64_MAX};
         return target;
@@ -380,7 +382,7 @@ static void deliver_in_turn(struct hints *hints, struct token_bucket *bucket, ui
 {
     unsigned idle = 0;
 
-    while (idle < hints->target_room && effects->deliver_count < HINTS_DELIVERS_MAX) {
+    while (idle < hints->targets_used && effects->deliver_count < HINTS_DELIVERS_MAX) {
         struct hints_target *target = &hints->targets[hints->next_target];
         if (can_deliver(hints, target, now_ms)) {
             if (!token_bucket_take(bucket, target->first->bytes, now_ms))
@@ -390,7 +392,7 @@ static void deliver_in_turn(struct hints *hints, struct token_bucket *bucket, ui
         } else {
             idle++;
         }
-        hints->next_target = (hints->next_target + 1) % hints->target_room;
+        hints->next_target = (hints->next_target + 1) % hints->targets_used;
     }
 }
 
@@ -403,7 +405,7 @@ void hints_step(struct hints *hints, const struct hints_event *event, struct hin
     case HINTS_GONE: on_membership(hints, event); break;
     case HINTS_ACK: on_ack(hints, event->ack, event->now_ms, effects); break;
     }
-    for (unsigned i = 0; i < hints->target_room; i++)
+    for (unsigned i = 0; i < hints->targets_used; i++)
         if (hints->targets[i].count > 0 && event->now_ms >= hints->targets[i].due_ms)
             look_after(hints, &hints->targets[i], event->now_ms, effects);
     deliver_in_turn(hints, event->bucket, event->now_ms, effects);
@@ -428,7 +430,7 @@ uint64_t hints_deadline_ms(const struct hints *hints, const struct token_bucket 
 {
     uint64_t deadline_ms = UINT64_MAX;
 
-    for (unsigned i = 0; i < hints->target_room; i++)
+    for (unsigned i = 0; i < hints->targets_used; i++)
         if (hints->targets[i].count > 0)
             deadline_ms = earlier(deadline_ms, target_deadline_ms(&hints->targets[i], bucket));
     return deadline_ms;

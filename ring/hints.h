@@ -97,7 +97,8 @@ struct hints {
     struct hints_options options;
     struct hints_target *targets; /* the caller's; indexes stay while there are hints */
     unsigned target_room;
-    unsigned next_target; /* they take turns */
+    unsigned targets_used; /* those from here on never were */
+    unsigned next_target;  /* they take turns */
     uint64_t count, bytes_used;
     uint64_t next_number;
 };

@@ -73,6 +73,12 @@ void merkle_update(struct merkle_tree *, uint64_t key_hash, uint64_t before, uin
  * are too coarse to tell: `range` is smaller than one of them.  O(leaves in the range). */
 bool merkle_sum(const struct merkle_tree *, struct merkle_range, uint64_t *sum);
 
+/* How many cells are in a tree. */
+static inline uint64_t merkle_cell_count(const struct merkle_tree *tree)
+{
+    return __atomic_load_n(&tree->cell_count, __ATOMIC_RELAXED);
+}
+
 /* The first and last key hash of a range. */
 static inline uint64_t merkle_range_last(struct merkle_range range)
 {

@@ -832,6 +832,13 @@ void sync_step(struct sync *sync, const struct sync_event *event, struct sync_ef
     }
 }
 
+void sync_hurry(struct sync *sync)
+{
+    sync->is_resting = false;
+    sync->pause_ms = sync->options.pause_min_ms;
+    sync->ended_ms = 0;
+}
+
 uint64_t sync_deadline_ms(const struct sync *sync)
 {
     return sync->wake_ms;

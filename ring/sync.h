@@ -197,6 +197,10 @@ void sync_init(struct sync *, node_id peer, const struct sync_options *options,
 
 void sync_step(struct sync *, const struct sync_event *, struct sync_effects *);
 
+/* Forgets what keeps it from walking although the sums differ: it will at the next hello that says
+ * so. */
+void sync_hurry(struct sync *);
+
 /* When to send SYNC_TICK; UINT64_MAX if not at all.  At or before the present if there is more to
  * do than fitted the effects. */
 uint64_t sync_deadline_ms(const struct sync *);

@@ -3,13 +3,6 @@
 #include "server/stripe.h"
 #include <assert.h>
 
-static struct item *find(struct stripe *stripe, uint64_t hash, struct slice key)
-{
-    struct index_place place;
-
-    return index_find(&stripe->index, hash, key, &place);
-}
-
 static void set_class(struct stripe *stripe, uint64_t hash, struct item *item, unsigned copies)
 {
     struct item_replica replica = item_replica(item);
@@ -37,7 +30,7 @@ static void set_pins(struct stripe *stripe, struct item *item, unsigned pins)
 
 bool cell_store_pin(struct stripe *stripe, uint64_t hash, struct slice key, bool is_owner)
 {
-    struct item *item = find(stripe, hash, key);
+    struct item *item = cell_store_item(stripe, hash, key);
     unsigned pins;
 
     if (item == NULL)
@@ -53,29 +46,27 @@ bool cell_store_pin(struct stripe *stripe, uint64_t hash, struct slice key, bool
     return true;
 }
 
-unsigned cell_store_unpin(struct stripe *stripe, uint64_t hash, struct slice key)
+int cell_store_unpin(struct stripe *stripe, uint64_t hash, struct slice key)
 {
-    struct item *item = find(stripe, hash, key);
-    unsigned pins;
+    struct item *item = cell_store_item(stripe, hash, key);
+    int pins;
 
     if (item == NULL || item_replica(item).pins == 0)
-        return 0; /* flushed, and maybe stored anew since */
-    pins = item_replica(item).pins - 1u;
-    set_pins(stripe, item, pins);
+        return -1;
+    pins = item_replica(item).pins - 1;
+    set_pins(stripe, item, (unsigned)pins);
     if (pins > 0)
         return pins;
-    if (!queue_item(stripe, hash, item)) {
+    if (!queue_item(stripe, hash, item))
         stripe_remove(stripe, hash, item);
-        return 0;
-    }
-    if (!item_is_hidden(item))
+    else if (!item_is_hidden(item))
         hunt_expect(stripe, item_expiry_ms(item));
     return 0;
 }
 
 void cell_store_class(struct stripe *stripe, uint64_t hash, struct slice key, unsigned copies)
 {
-    struct item *item = find(stripe, hash, key);
+    struct item *item = cell_store_item(stripe, hash, key);
 
     assert(copies <= RING_COPIES_MAX);
     if (item != NULL)
@@ -84,7 +75,7 @@ void cell_store_class(struct stripe *stripe, uint64_t hash, struct slice key, un
 
 void cell_store_drop(struct stripe *stripe, uint64_t hash, struct slice key)
 {
-    struct item *item = find(stripe, hash, key);
+    struct item *item = cell_store_item(stripe, hash, key);
 
     if (item != NULL)
         stripe_remove(stripe, hash, item);

@@ -13,6 +13,12 @@
 #define REAP_MS       100
 #define REAP_PER_LOCK 256
 
+/* When there is no room: from so much of the limit on, until it is less than that, and for a while
+ * after an eviction. */
+#define FULL_FROM_PERCENT  95
+#define FULL_BELOW_PERCENT 90
+#define EVICTED_LATELY_MS  1000
+
 struct cell_store_counters {
     _Atomic uint64_t stubs_made, stubs_forgotten, cells_forgotten, tombstones_reaped,
         tombstones_reaped_early;
@@ -33,6 +39,9 @@ struct cell_store {
     _Atomic uint8_t forest_of[RING_COPIES_MAX + 1]; /* [C] 1 + which, by copies; 0: none */
     uint64_t *leaves[RING_COPIES_MAX];              /* [C] */
     uint64_t reaped_ms;                             /* [W] */
+    uint64_t evictions;                             /* [W] until then */
+    uint64_t evicted_ms;                            /* [W] when there was one last, about */
+    _Atomic bool is_full;                           /* [A] */
     struct cell_store_counters counters;            /* [A] */
 };
 
@@ -245,21 +254,52 @@ static void reap(struct stripe *stripe, hlc_time time)
     }
 }
 
+/* Looks whether there is room: there is none while items are evicted, nor beyond an upper part of
+ * the limit, until the items take less than a lower one. */
+static void look_for_room(struct store *store, uint64_t evictions, uint64_t now_ms)
+{
+    struct cell_store *cells = store->cells;
+    const uint64_t limit = atomic_load_explicit(&store->limit_bytes, memory_order_relaxed);
+    const uint64_t held = memory_held_bytes(store->memory);
+    const uint64_t free_bytes =
+        atomic_load_explicit(&store->memory->free_slot_bytes, memory_order_relaxed);
+    const uint64_t used = held > free_bytes ? held - free_bytes : 0;
+    const bool is_full = atomic_load_explicit(&cells->is_full, memory_order_relaxed);
+    const uint64_t percent = is_full ? FULL_BELOW_PERCENT : FULL_FROM_PERCENT;
+
+    if (evictions != cells->evictions)
+        cells->evicted_ms = now_ms;
+    cells->evictions = evictions;
+    atomic_store_explicit(&cells->is_full,
+                          now_ms - cells->evicted_ms < EVICTED_LATELY_MS ||
+                              used >= limit / 100 * percent,
+                          memory_order_relaxed);
+}
+
+bool cell_store_has_room(const struct store *store)
+{
+    return !atomic_load_explicit(&store->cells->is_full, memory_order_relaxed);
+}
+
 void cells_sweep(struct store *store, uint64_t now_ms)
 {
     struct cell_store *cells = store->cells;
     const uint64_t grace_ms = cells->options.tombstone_grace_ms;
+    uint64_t evictions = 0;
 
-    if (now_ms - cells->reaped_ms < REAP_MS || now_ms <= grace_ms)
+    if (now_ms - cells->reaped_ms < REAP_MS)
         return;
     cells->reaped_ms = now_ms;
     for (unsigned i = 0; i < store->stripe_count; i++) {
         struct stripe *stripe = &store->stripes[i];
 
         lock_take(&stripe->lock);
-        reap(stripe, hlc_of_ms(now_ms - grace_ms));
+        if (now_ms > grace_ms)
+            reap(stripe, hlc_of_ms(now_ms - grace_ms));
+        evictions += stripe->counters.evictions;
         lock_release(&stripe->lock);
     }
+    look_for_room(store, evictions, now_ms);
 }
 
 unsigned cell_store_read(struct stripe *stripe, uint64_t hash, struct slice key, uint64_t now_ms,

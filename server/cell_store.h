@@ -95,9 +95,9 @@ void cell_write_deinit(struct store *, struct cell_write *);
  * nothing is held for the key, or it cannot have more.  Lock held. */
 bool cell_store_pin(struct stripe *, uint64_t hash, struct slice key, bool is_owner);
 
-/* One pin fewer; returns how many are left: 0, too, if the cell was lost to a flush.  Without pins
- * it is again like any other, but in no tree before cell_store_class().  Lock held. */
-unsigned cell_store_unpin(struct stripe *, uint64_t hash, struct slice key);
+/* One pin fewer; returns how many are left, or -1 if there was none: the cell was lost to a flush.
+ * Without pins it is again like any other, but in no tree before cell_store_class().  Lock held. */
+int cell_store_unpin(struct stripe *, uint64_t hash, struct slice key);
 
 /* The cell of a key, if there is one, changes its class: into the trees of that one (0: of none).
  * Lock held. */
@@ -120,6 +120,10 @@ unsigned cell_store_merge(struct store *, struct slice key, const struct store_r
  * False: memory is short. */
 bool cell_store_scan(struct store *, const struct exchange_scan *, hlc_time reap_before,
                      uint64_t now_ms, struct exchange_item *items, struct exchange_scanned *);
+
+/* Whether there is room without evicting anything; with some hysteresis: not again before there is
+ * room to spare.  As of the last sweep; any thread. */
+bool cell_store_has_room(const struct store *);
 
 /* Node ids as items name them. */
 struct node_table *cell_store_nodes(struct store *);

@@ -88,10 +88,6 @@ bool command_supersede(struct applying *, struct sibling *write);
 /* As the class of the command has it: the one or the other. */
 bool command_replace(struct applying *, struct sibling *write);
 
-/* Makes the clock come after all that the cell and the client have seen (NULL: nothing).  False:
- * that is too far ahead. */
-bool command_catch_up(struct applying *, const struct context *seen);
-
 /* Gives all values another expiry.  Returns whether that changed any. */
 bool command_set_expiry(struct applying *, uint64_t expiry_ms);
 /* Gives one sibling a register that is later than the one it has; `reg->hlc` is filled in. */

@@ -29,7 +29,7 @@ struct replica_now own_now(const struct requests *requests, uint64_t hash, unsig
         .is_owner = own_is_owner(requests, hash, copies),
         .is_warming =
             view->warming != NULL && (view->warming[partition / 64] >> partition % 64 & 1) != 0,
-        .has_room = !memory_is_over(requests->store->memory),
+        .has_room = cell_store_has_room(requests->store),
         .has_hint_room = false, /* who stores with a hint reserves it */
     };
 }

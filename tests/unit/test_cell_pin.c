@@ -112,13 +112,13 @@ static unsigned held(struct store *store, unsigned number, uint64_t now_ms)
     return kinds;
 }
 
-static unsigned unpin(struct store *store, unsigned number)
+static int unpin(struct store *store, unsigned number)
 {
     char text[24];
     const struct slice key = key_of(number, text);
     const uint64_t hash = key_hash(key);
     struct stripe *stripe = store_lock(store, hash);
-    const unsigned left = cell_store_unpin(stripe, hash, key);
+    const int left = cell_store_unpin(stripe, hash, key);
 
     store_unlock(stripe);
     return left;
@@ -254,7 +254,7 @@ static void a_flush_takes_what_is_pinned(void **state)
     for (unsigned i = 0; i < 100; i++)
         store_sweep(store, 1000, NOW_MS + 300 * i);
     for (unsigned i = 0; i < 100; i++)
-        assert_int_equal(unpin(store, i), 0);
+        assert_int_equal(unpin(store, i), -1);
     assert_int_equal(atomic_load(&store->stripes[0].bytes), 0);
     close_store(store);
 }

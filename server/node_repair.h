@@ -1,0 +1,202 @@
+/* What a node does besides answering, as the files that do it see it:
+ *
+ *   node_repair.c     when which machine is stepped, and what others of server/node.h ask
+ *   node_hints.c      hints for owners that are away (ring/hints.h)
+ *   node_sync.c       warming, fills, anti-entropy (ring/warming.h, fill.h, sync.h)
+ *   node_handoff.c    cells that others own, and those outdated by a cut (ring/handoff.h,
+ * aftercut.h) node_exchange.c   what peers ask and answer (ring/exchange.h) node_cells.c      cells
+ * from the store, and into it
+ *
+ * tests/sim/repair.c and hinting.c are the model.
+ *
+ * Threads: the cluster thread. */
+#ifndef SERVER_NODE_REPAIR_H
+#define SERVER_NODE_REPAIR_H
+
+#include "ring/aftercut.h"
+#include "ring/budget.h"
+#include "ring/fill.h"
+#include "ring/handoff.h"
+#include "ring/hints.h"
+#include "ring/sync.h"
+#include "ring/warming.h"
+#include "server/cell_store.h"
+#include "server/hint_queue.h"
+#include "server/node.h"
+#include "server/repair_stats.h"
+
+/* A cell that is held for others. */
+struct held_cell {
+    struct hinted hinted;
+    struct held_cell *next; /* in its bucket */
+    unsigned char key_bytes, key[];
+};
+
+/* All of those, by the hash of their key. */
+struct held {
+    struct held_cell **buckets; /* NULL: none yet */
+    unsigned bucket_bits;
+    uint64_t count;
+    /* Another table is in use: the cells in buckets from here on may be in the trees, or not,
+     * wrongly.  Above the last bucket: all are right. */
+    uint64_t recheck;
+};
+
+struct kept_hint {
+    struct hint hint; /* first */
+    uint64_t bytes;   /* of the queue's */
+};
+
+/* Memory for what is sent next; all of it is let go at once. */
+struct arena_piece;
+struct arena {
+    struct arena_piece *first;
+};
+
+struct repair {
+    struct node *node;
+    struct hint_queue queue;
+    uint64_t take_at_ms; /* when to look into it next */
+    bool has_started;
+    const struct ring_table *table; /* as the machines know it */
+    unsigned copies_max;            /* the largest class */
+    struct budget budget;
+    struct held held;
+    struct hints hints;
+    struct hints_target targets[RING_MEMBERS_MAX];
+    struct warming warming;
+    struct warming_memory warming_memory;
+    unsigned char warming_bytes[RING_BITMAP_BYTES(RING_PARTITION_BITS_MAX)]; /* for a ping */
+    struct fill fill;
+    uint64_t *fill_wanted;
+    struct handoff handoff;
+    struct aftercut aftercut;
+    hlc_time *suspects; /* by partition, as are */
+    struct aftercut_contact *contacts;
+    struct sync *syncs[RING_MEMBERS_MAX]; /* in no order */
+    unsigned sync_count;
+    struct peer_view views[RING_MEMBERS_MAX]; /* see repair_views() */
+    struct repair_stats stats;                /* what the machines do not count */
+
+    /* One message at a time. */
+    struct peer_message message;
+    struct arena arena;
+    struct cell cells[EXCHANGE_KEYS_MAX];
+    struct cell own; /* its siblings are on the heap */
+};
+
+/* --- node_repair.c --- */
+
+/* This node at the moment. */
+struct exchange_view repair_view(const struct repair *);
+
+/* The members of the table as the machines want them; valid until something changes. */
+const struct peer_view *repair_views(struct repair *);
+
+static inline struct token_bucket *repair_bucket(struct repair *repair, enum budget_work work)
+{
+    return budget_bucket(&repair->budget, work);
+}
+
+/* --- node_cells.c --- */
+
+/* How many nodes are to have that key. */
+unsigned repair_class(struct slice key);
+
+/* Whether this node is one of them. */
+bool repair_owns(const struct repair *, uint64_t hash, struct slice key);
+
+/* As cell_store_scan().  False: memory is short; the machine will ask again. */
+bool repair_scan(struct repair *, const struct exchange_scan *, struct exchange_item *items,
+                 struct exchange_scanned *);
+
+/* A copy of the cell number `skipped` of those with that hash, and its key: good until the next
+ * message.  False: there is none, or memory is short. */
+bool repair_copy(struct repair *, uint64_t hash, unsigned skipped, struct slice *key,
+                 struct cell *into);
+
+/* Sends a message that names own cells: they are put in, and what is gone is left out. */
+void repair_send(struct repair *, const struct exchange_message *);
+
+/* Sends a hint with its cell.  False: nothing is held for that key any more. */
+bool repair_send_hint(struct repair *, struct hint_delivery, struct slice key);
+
+/* Merges a peer's cell.  `takes`: also if nothing is held of the key. */
+enum repair_merge {
+    REPAIR_MERGED,
+    REPAIR_CHANGED,   /* likewise, and it brought something */
+    REPAIR_UNWELCOME, /* nothing is held of the key, and nothing is to be */
+    REPAIR_FAILED     /* not now: no memory, a clock too far ahead; or it makes no sense */
+};
+enum repair_merge repair_merge(struct repair *, uint64_t hash, struct slice key,
+                               const struct cell *, bool takes);
+
+/* What became of the cells that a message brought. */
+struct repair_taken {
+    unsigned changed_count;
+    bool has_failed;
+    uint64_t merged[EXCHANGE_KEYS_MAX / 64], changed[EXCHANGE_KEYS_MAX / 64];
+};
+void repair_take(struct repair *, const struct exchange_cell *, const struct slice *keys,
+                 unsigned count, bool is_handoff, struct repair_taken *);
+
+/* Drops the cells of a hash that have this fingerprint, unless they are held for others, too.
+ * Returns how many. */
+unsigned repair_drop(struct repair *, uint64_t hash, uint64_t fingerprint);
+
+/* Forgets one sibling, if it is still held. */
+void repair_forget(struct repair *, uint64_t hash, struct dot);
+
+void arena_deinit(struct arena *);
+void arena_reset(struct arena *);
+/* NULL: memory is short. */
+void *arena_room(struct arena *, size_t bytes);
+
+/* --- node_hints.c --- */
+
+void repair_hints_start(struct repair *);
+/* Frees all hints, without a word. */
+void repair_hints_deinit(struct repair *);
+
+/* Takes up what the workers have added. */
+void repair_hints_take(struct repair *);
+void repair_hints_step(struct repair *, struct hints_event);
+
+/* Another table is in use: whose cells are in the trees depends on what this node owns. */
+void repair_hints_recheck(struct repair *);
+/* Whether there is more to do about that, and does some of it. */
+bool repair_hints_is_rechecking(const struct repair *);
+void repair_hints_go_on(struct repair *);
+
+void repair_on_hint(struct repair *, node_id from, const struct peer_hint *);
+
+/* --- node_sync.c --- */
+
+/* False: memory is short. */
+bool repair_sync_new(struct repair *);
+void repair_sync_free(struct repair *);
+void repair_sync_start(struct repair *, bool is_founding);
+void repair_step_warming(struct repair *, struct warming_event);
+void repair_step_fill(struct repair *, struct fill_event);
+
+/* The machine for a peer; NULL: memory is short. */
+struct sync *repair_sync_with(struct repair *, node_id peer);
+void repair_step_sync(struct repair *, struct sync *, struct sync_event);
+/* Whether warming waits for a comparison with the peer. */
+bool repair_wants_walk(const struct repair *, node_id peer);
+/* Machines of nodes that are no members any more. */
+void repair_forget_syncs(struct repair *);
+
+/* Fills begin and end with what is owned. */
+void repair_change_owned(struct repair *, const struct ring_table *before);
+
+/* --- node_handoff.c --- */
+
+void repair_step_handoff(struct repair *, struct handoff_event);
+void repair_step_aftercut(struct repair *, struct aftercut_event);
+
+/* --- node_exchange.c --- */
+
+void repair_on_exchange(struct repair *, node_id from, const struct peer_message *);
+
+#endif
