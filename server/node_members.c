@@ -554,8 +554,13 @@ static bool has_name(struct node *node, const struct peer_cluster *cluster)
 
     if (node->restart.state != RESTART_FINDING || !cluster->is_name_in_use)
         return true;
-    if (inside->name_in_use_ms == 0)
+    if (inside->name_in_use_ms == 0) {
         inside->name_in_use_ms = now_ms;
+        log_warning("a process runs as node %s already, or did a moment ago: waiting for it to be "
+                    "gone",
+                    settings.node_name);
+    }
+    inside->complain_at_ms = now_ms + COMPLAIN_EACH_MS;
     if (now_ms - inside->name_in_use_ms > NAME_FREE_MS)
         end_as(node, EX_CONFIG,
                "another process runs as the node of this name: choose another "

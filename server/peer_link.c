@@ -22,6 +22,7 @@
 #define HEAD_BYTES         1024 /* of most frames: what is encoded without allocating, */
 #define VALUES_MAX         16   /* and how many values are listed so */
 #define REASON_BYTES       384
+#define REASON_AGAIN_S     60
 #define CELLS_ROOM         EXCHANGE_KEYS_MAX
 #define SIBLINGS_ROOM      1024
 #define SIBLINGS_LIMIT     (1u << 20)
@@ -34,7 +35,8 @@ struct peer_loop {
     struct peer_link *unsent; /* those with something to send in this turn */
     struct peer_message message;
     struct peer_room room;
-    char reason[REASON_BYTES]; /* that was logged last of a link that was accepted */
+    char reason[REASON_BYTES]; /* that was logged last of a link that was accepted, */
+    ev_tstamp reason_s;        /* and when */
     struct counters counters;  /* of the links' TLS */
     unsigned char input[INPUT_BYTES];
 };
@@ -70,11 +72,13 @@ static void on_timer(struct ev_loop *, ev_timer *, int events);
 
 /* ---- telling ---- */
 
-/* Once per reason in a row: a peer that is down is tried again and again, and one that is not let
- * in comes again, each time as a new link from another port. */
+/* Once per reason in a row, or once in a while: a peer that is down is tried again and again, and
+ * one that is not let in comes again, each time as a new link from another port. */
 static void log_reason(struct peer_link *link, const char *reason)
 {
-    char *last = link->is_accepted ? link->owner->reason : link->reason;
+    struct peer_loop *owner = link->owner;
+    char *last = link->is_accepted ? owner->reason : link->reason;
+    ev_tstamp now_s = ev_now(owner->loop);
     char host[CONNECTION_ADDRESS_BYTES], line[REASON_BYTES];
     unsigned port = address_split((const struct sockaddr *)&link->address, host);
 
@@ -82,10 +86,15 @@ static void log_reason(struct peer_link *link, const char *reason)
         snprintf(line, sizeof line, "peer at %s: %s", host, reason);
     else
         snprintf(line, sizeof line, "peer at %s:%u: %s", host, port, reason);
-    if (strcmp(last, line) == 0)
+    if (strcmp(last, line) == 0 && (!link->is_accepted || now_s < owner->reason_s + REASON_AGAIN_S))
         return;
     memcpy(last, line, sizeof line);
-    log_warning("%s", line);
+    if (link->is_accepted)
+        owner->reason_s = now_s;
+    if (owner->options.is_quiet)
+        log_info("%s", line);
+    else
+        log_warning("%s", line);
 }
 
 /* ---- opening and closing ---- */
@@ -438,8 +447,6 @@ static void hear(struct peer_link *link, const struct peer_message *message)
         return;
     link->backoff_ms = link->owner->options.backoff_ms_min;
     link->reason[0] = '\0';
-    if (link->is_accepted)
-        link->owner->reason[0] = '\0';
 }
 
 static void handle(struct peer_link *link, const struct peer_message *message)

@@ -59,6 +59,7 @@ struct peer_loop_options {
     unsigned greeting_ms_max;  /* until a link is open, from connecting or accepting on */
     unsigned backoff_ms_min, backoff_ms_max;
     unsigned silence_ms_max; /* TCP_USER_TIMEOUT: unacknowledged for longer is broken */
+    bool is_quiet;           /* what goes wrong is logged with -v only: others say it, too */
     struct peer_link_owner owner;
 };
 

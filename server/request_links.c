@@ -286,6 +286,7 @@ static bool open_loop(struct requests *requests, const struct cluster_view *view
         .backoff_ms_min = BACKOFF_MS_MIN,
         .backoff_ms_max = BACKOFF_MS_MAX,
         .silence_ms_max = SILENCE_MS_MAX,
+        .is_quiet = true, /* the cluster thread has a link to the same peer */
         .owner = {on_open, on_message, on_close, requests},
     };
 
