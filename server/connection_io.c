@@ -673,7 +673,8 @@ void connection_send_answers(struct connection *connection)
     }
     if (has_rest(connection) && !connection->is_runnable && !has_to_pause(connection))
         serve_rest(connection);
-    if (!ev_is_active(&connection->io) || !send_plain_answers(connection))
+    if (connection->transport.tls != NULL || !ev_is_active(&connection->io) ||
+        !send_plain_answers(connection))
         close_or_end_turn(connection, RECEIVED_FINE);
 }
 

@@ -11,12 +11,18 @@
 #include "server/node.h"
 #include "server/settings.h"
 #include "server/store.h"
+#include "server/tls.h"
 #include "server/worker.h"
+#include "tests/unit/certificate.h"
 #include "tests/unit/client.h"
 #include "tests/unit/random.h"
 #include <errno.h>
+#ifdef WITH_TLS
+#include <openssl/ssl.h>
+#endif
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -726,6 +732,43 @@ static void answers_behind_a_slow_one_are_bounded(void **state)
     free(value);
 }
 
+#ifdef WITH_TLS
+static void what_comes_later_is_encrypted_too(void **state)
+{
+    static const char says[] = "set a 0 0 1\r\nx\r\nget a\r\nget b\r\n";
+    static const char hears[] = "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\nEND\r\n";
+    struct certificate_files files = {"test_pending.crt", "test_pending.key"};
+    char heard[sizeof hears];
+    size_t got = 0, part;
+
+    (void)state;
+    certificate_make("node", NULL, &files);
+    settings.tls.enabled = true;
+    settings.tls.chain_file = files.certificate;
+    settings.tls.key_file = files.key;
+    listener.tls = LISTEN_TLS_DEFAULT;
+    assert_true(tls_start(&settings.tls));
+    int fd = connect_one();
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(context);
+    assert_int_equal(SSL_set_fd(ssl, fd), 1);
+    assert_int_equal(SSL_connect(ssl), 1);
+    assert_int_equal(SSL_write_ex(ssl, says, sizeof says - 1, &part), 1);
+    while (got < sizeof hears - 1) {
+        assert_int_equal(SSL_read_ex(ssl, heard + got, sizeof heard - got, &part), 1);
+        got += part;
+    }
+    assert_memory_equal(heard, hears, sizeof hears - 1);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    client_close(fd);
+    client_wait_until(workers_connection_count() == 0);
+    tls_stop();
+    unlink(files.certificate);
+    unlink(files.key);
+}
+#endif
+
 static void quit_waits_for_the_answers_before_it(void **state)
 {
     (void)state;
@@ -840,6 +883,9 @@ int main(void)
         TEST(commands_in_flight_go_on_when_their_client_is_gone),
         TEST(no_more_is_read_than_may_be_pending),
         TEST(answers_behind_a_slow_one_are_bounded),
+#ifdef WITH_TLS
+        TEST(what_comes_later_is_encrypted_too),
+#endif
         TEST(quit_waits_for_the_answers_before_it),
         TEST(a_client_that_has_said_all_still_hears_its_answers),
         TEST(who_waits_for_an_answer_is_not_idle),
@@ -849,5 +895,6 @@ int main(void)
         TEST(what_is_never_answered_does_not_keep_the_worker_from_stopping),
     };
 
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL, as main() knows */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
