@@ -78,12 +78,17 @@ struct request {
     unsigned char bytes[REQUEST_BYTES];
 };
 
-/* A link that a peer opened to us, or we to a peer: what peer_link_data() is. */
+/* A link that a peer opened to us, or we to a peer: what peer_link_data() is.
+ *
+ * Questions and answers go both ways over either.  Of two nodes whose workers have a link to each
+ * other the one with the higher id asks over the other's: what both have to say in a turn then
+ * leaves in one call. */
 struct request_link {
     struct requests *owner;
     struct request_link *next, *previous;
     struct peer_link *link;
-    node_id peer; /* NODE_NONE until an accepted one is open */
+    node_id peer;             /* NODE_NONE until an accepted one is open */
+    struct request_link *via; /* ours: the peer's, which is used instead; or NULL */
     bool is_accepted;
     bool is_open;
     bool is_cut;                     /* nothing is sent, and nothing is taken */

@@ -74,9 +74,41 @@ static void update(struct request_link *link)
 {
     const bool was_usable = link->is_usable;
 
-    link->is_usable = link->is_reachable && (link->is_open || link->is_cut);
+    link->is_usable = link->is_reachable && (link->via != NULL || link->is_open || link->is_cut);
     if (was_usable && !link->is_usable)
         note_lost(link);
+}
+
+/* The peer's link to use in place of ours; NULL: there is none. */
+static struct request_link *theirs(const struct request_link *link)
+{
+    struct request_link *accepted = link->owner->accepted;
+
+    while (accepted != NULL &&
+           (accepted->peer != link->peer || !accepted->is_open || accepted->is_old))
+        accepted = accepted->next;
+    return accepted;
+}
+
+/* Chooses the link to use; what was under way over another one of theirs is lost. */
+static void choose(struct request_link *link)
+{
+    struct request_link *before = link->via;
+
+    if (link->peer < link->owner->self)
+        link->via = theirs(link);
+    if (before != NULL && before != link->via && link->is_usable)
+        note_lost(link);
+    update(link);
+}
+
+/* An accepted link has opened, or is not to be used any more. */
+static void choose_for(struct requests *requests, node_id peer)
+{
+    struct request_link *link = find(requests, peer);
+
+    if (link != NULL)
+        choose(link);
 }
 
 static void tell_lost(struct requests *requests)
@@ -136,6 +168,7 @@ static void judge_accepted(struct request_link *link, const struct cluster_view 
     }
     link->is_cut = peer->is_cut;
     link->is_old = peer_link_hello(link->link)->incarnation < peer->incarnation;
+    choose_for(link->owner, link->peer);
 }
 
 static void on_open(void *context, struct peer_link *peer_link)
@@ -161,36 +194,28 @@ static void on_close(void *context, struct peer_link *peer_link)
     struct requests *requests = context;
     struct request_link *link = *peer_link_data(peer_link);
 
-    if (link->is_accepted) {
-        requests_forget_asker(requests, peer_link);
-        drop(link);
+    requests_forget_asker(requests, peer_link);
+    atomic_fetch_sub_explicit(&requests->links_open, 1, memory_order_relaxed);
+    link->is_open = false;
+    if (!link->is_accepted) {
+        update(link);
         return;
     }
-    link->is_open = false;
-    atomic_fetch_sub_explicit(&requests->links_open, 1, memory_order_relaxed);
-    update(link);
+    choose_for(requests, link->peer);
+    drop(link);
 }
 
-/* A message over a link of ours is a reply; over one of theirs it is a question. */
 static void hear(struct requests *requests, const struct request_link *link,
                  const struct peer_message *message)
-{
-    switch (message->type) {
-    case PEER_FETCHED: request_hear_fetched(requests, link->peer, &message->fetched); break;
-    case PEER_STORED: request_hear_stored(requests, link->peer, &message->stored); break;
-    case PEER_FORWARDED: request_hear_forwarded(requests, link->peer, &message->forwarded); break;
-    default: break; /* nothing that a sound peer sends here */
-    }
-}
-
-static void serve(struct requests *requests, const struct request_link *link,
-                  const struct peer_message *message)
 {
     switch (message->type) {
     case PEER_FETCH: serve_fetch(requests, link->link, &message->fetch); break;
     case PEER_STORE: serve_store(requests, link->link, &message->store); break;
     case PEER_FORWARD: serve_forward(requests, link->link, &message->forward); break;
-    default: break; /* likewise */
+    case PEER_FETCHED: request_hear_fetched(requests, link->peer, &message->fetched); break;
+    case PEER_STORED: request_hear_stored(requests, link->peer, &message->stored); break;
+    case PEER_FORWARDED: request_hear_forwarded(requests, link->peer, &message->forwarded); break;
+    default: break; /* nothing that a sound peer sends here */
     }
 }
 
@@ -203,8 +228,6 @@ static void on_message(void *context, struct peer_link *peer_link,
     assert(requests->view != NULL);
     if (link->is_cut || link->is_old)
         REQUEST_COUNT(requests, dropped_old);
-    else if (link->is_accepted)
-        serve(requests, link, message);
     else
         hear(requests, link, message);
 }
@@ -219,8 +242,10 @@ static bool has_address(const struct request_link *link, const struct cluster_pe
 
 static void disconnect(struct request_link *link)
 {
-    if (link->link != NULL)
+    if (link->link != NULL) {
+        requests_forget_asker(link->owner, link->link);
         peer_link_free(link->link);
+    }
     link->link = NULL;
     if (link->is_open)
         atomic_fetch_sub_explicit(&link->owner->links_open, 1, memory_order_relaxed);
@@ -251,6 +276,7 @@ static void follow_peer(struct requests *requests, const struct cluster_peer *pe
         if (link == NULL)
             return;
         link->peer = peer->id;
+        choose(link);
     }
     if (link->link == NULL || !has_address(link, peer))
         connect_to(link, peer);
@@ -307,6 +333,10 @@ static void close_loop(struct requests *requests)
         disconnect(link);
     while (requests->accepted != NULL) {
         struct request_link *link = requests->accepted;
+        if (link->is_open)
+            atomic_fetch_sub_explicit(&requests->links_open, 1, memory_order_relaxed);
+        link->is_open = false;
+        choose_for(requests, link->peer);
         requests_forget_asker(requests, link->link);
         peer_link_free(link->link);
         drop(link);
@@ -391,7 +421,10 @@ bool links_send(struct requests *requests, node_id to, struct item *item)
 
     if (link == NULL || !link->is_usable)
         return false;
-    return link->is_cut || peer_link_send(link->link, &requests->message, item);
+    if (link->is_cut)
+        return true;
+    return peer_link_send(link->via != NULL ? link->via->link : link->link, &requests->message,
+                          item);
 }
 
 void links_reply(struct requests *requests, struct peer_link *peer_link, struct item *item)

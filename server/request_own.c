@@ -284,11 +284,11 @@ static void guess_item(struct applying *applying)
     if (request->coordinator.class != REQUEST_BLIND || operation->verb != VERB_STORE ||
         operation->exptime != 0 || request->policy->ttl_max_ms != 0)
         return;
-    write->spec = (struct item_spec){.key = operation->key,
-                                     .value_bytes = operation->value.size,
-                                     .client_flags = operation->client_flags,
-                                     .key_is_binary =
-                                         (operation->options & OPERATION_KEY_ENCODED) != 0};
+    write->spec =
+        (struct item_spec){.key = operation->key,
+                           .value_bytes = operation->value.size,
+                           .client_flags = operation->client_flags,
+                           .key_is_binary = (operation->options & OPERATION_KEY_ENCODED) != 0};
     write->item = item_new(request->owner->store, &write->spec, applying->command.now_ms);
 }
 
