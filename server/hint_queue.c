@@ -37,13 +37,19 @@ void hint_queue_deinit(struct hint_queue *queue)
     pthread_mutex_destroy(&queue->lock);
 }
 
+void hint_queue_close(struct hint_queue *queue)
+{
+    atomic_store_explicit(&queue->is_closed, true, memory_order_relaxed);
+}
+
 bool hint_queue_reserve(struct hint_queue *queue, uint64_t bytes)
 {
     uint64_t used = atomic_load_explicit(&queue->bytes_used, memory_order_relaxed);
 
     do {
         assert(used <= queue->bytes_max);
-        if (bytes > queue->bytes_max - used) {
+        if (bytes > queue->bytes_max - used ||
+            atomic_load_explicit(&queue->is_closed, memory_order_relaxed)) {
             atomic_fetch_add_explicit(&queue->refused, 1, memory_order_relaxed);
             return false;
         }
@@ -125,5 +131,6 @@ bool hints_have_room(struct cluster *cluster)
     const struct hint_queue *queue = cluster_hints(cluster);
 
     return atomic_load_explicit(&queue->bytes_used, memory_order_relaxed) + SMALL_BYTES <=
-           queue->bytes_max;
+               queue->bytes_max &&
+           !atomic_load_explicit(&queue->is_closed, memory_order_relaxed);
 }

@@ -56,6 +56,7 @@ struct hint_queue {
     uint64_t bytes_max;          /* [I] */
     _Atomic uint64_t bytes_used; /* [A] of notes, hints, and what is reserved for others */
     _Atomic uint64_t refused;    /* [A] how often there was no room */
+    _Atomic bool is_closed;      /* [A] hint_queue_close() was called */
     pthread_mutex_t lock;
     struct hint_note *first, **end; /* [L] the oldest first */
 };
@@ -63,6 +64,9 @@ struct hint_queue {
 void hint_queue_init(struct hint_queue *, struct store *, uint64_t bytes_max);
 /* Frees the notes that are left. */
 void hint_queue_deinit(struct hint_queue *);
+
+/* There is no room any more, whatever becomes free: the process is about to be restarted. */
+void hint_queue_close(struct hint_queue *);
 
 bool hint_queue_reserve(struct hint_queue *, uint64_t bytes) __attribute__((warn_unused_result));
 void hint_queue_free(struct hint_queue *, uint64_t bytes);
