@@ -110,17 +110,23 @@ bool answer_is(const struct answer *answer, const char *node, const char *name)
     return value != NULL && strcmp(value, "yes") == 0;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 unsigned answer_nodes(const struct answer *answer, const char **nodes, unsigned room)
 {
     unsigned count = 0;
 
-    /* All lines of a node stand together. */
+    /* All lines of a node stand together, but the nodes in no order that means anything. */
     for (unsigned i = 0; i < answer->count && count < room; i++) {
         const char *node = answer->pairs[i].node;
 
         if (node != NULL && (count == 0 || strcmp(node, nodes[count - 1]) != 0))
             nodes[count++] = node;
     }
+    qsort(nodes, count, sizeof *nodes, compare_names);
     return count;
 }
 

@@ -36,7 +36,7 @@ double answer_number(const struct answer *, const char *node, const char *name);
 /* Whether it is `yes`. */
 bool answer_is(const struct answer *, const char *node, const char *name);
 
-/* The nodes it speaks of, each once, in order: returns how many, at most `room`. */
+/* The nodes it speaks of, each once, by name: returns how many, at most `room`. */
 unsigned answer_nodes(const struct answer *, const char **nodes, unsigned room);
 
 /* All of it: {"copies": 3, "nodes": {"a": {"status": "up"}}}.  Gives a reference. */

@@ -71,6 +71,7 @@ enum verb {
     VERB_EXTSTORE,
     VERB_REFRESH_CERTS,
     VERB_CONFIG,    /* config get cluster */
+    VERB_CLUSTER,   /* cluster ... */
     VERB_DEBUG,     /* debug ..., debugtime */
     VERB_SASL_LIST, /* SASL_LIST_MECHS */
     VERB_SASL_AUTH, /* `key` is the mechanism, `value` what the client says */

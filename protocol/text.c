@@ -64,6 +64,7 @@ static const struct text_command commands[] = {
     {NAME("extstore"), SERVER, SIMPLE, .verb = VERB_EXTSTORE},
     {NAME("refresh_certs"), SERVER, SIMPLE, .verb = VERB_REFRESH_CERTS},
     {NAME("config"), SERVER, .verb = VERB_CONFIG},
+    {NAME("cluster"), SERVER, .verb = VERB_CLUSTER},
     {NAME("debug"), SERVER, .verb = VERB_DEBUG, .mode = DEBUG_COMMAND},
     {NAME("debugtime"), SERVER, SIMPLE, .verb = VERB_DEBUG, .mode = DEBUG_TIME},
 };

@@ -2,6 +2,7 @@
 #include "server/arguments.h"
 #include "server/cells.h"
 #include "server/crawler.h"
+#include "server/execute_operator.h"
 #include "server/execution.h"
 #include "ring/key_hash.h"
 #include "server/cell_store.h"
@@ -97,6 +98,6 @@ void execute_debug_key(struct execution *execution, struct operation *operation)
         evict(execution, operation, arguments.words[1]);
     else if (arguments.count == 1 && argument_is(&arguments, 0, "keys"))
         crawler_list_keys(execution, operation);
-    else
+    else if (!execute_operator_debug(execution, operation, &arguments))
         answer(execution, operation, "ERROR");
 }

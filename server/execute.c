@@ -50,6 +50,7 @@ static execute_handler *const handlers[VERB_COUNT] = {
     [VERB_EXTSTORE] = execute_extstore,
     [VERB_REFRESH_CERTS] = execute_refresh_certs,
     [VERB_CONFIG] = execute_config,
+    [VERB_CLUSTER] = execute_cluster,
     [VERB_DEBUG] = execute_debug,
     [VERB_SASL_LIST] = execute_sasl_list,
     [VERB_SASL_AUTH] = execute_sasl_auth,

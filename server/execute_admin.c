@@ -6,6 +6,7 @@
 #include "server/arguments.h"
 #include "server/clock.h"
 #include "server/connection.h"
+#include "server/execute_operator.h"
 #include "server/execution.h"
 #include "server/flush.h"
 #include "server/log.h"
@@ -292,6 +293,8 @@ void execute_config(struct execution *execution, struct operation *operation)
         answer(execution, operation, ERROR);
         return;
     }
+    if (execute_operator_config(execution, operation))
+        return;
     node_text(execution, node, sizeof node);
     snprintf(list, sizeof list, "1\n%s\n", node);
     snprintf(text, sizeof text, "CONFIG cluster 0 %zu\r\n%s\r\nEND", strlen(list), list);

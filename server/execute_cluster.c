@@ -3,6 +3,7 @@
 #include "server/cluster.h"
 #include "server/command.h"
 #include "server/connection.h"
+#include "server/execute_operator.h"
 #include "server/execution.h"
 #include "server/item.h"
 #include "server/kept_operation.h"
@@ -65,12 +66,6 @@ static void answer_now(struct execution *execution, struct operation *operation,
 
 /* ---- what has a key ---- */
 
-static bool lacked_memory(const struct request_answered *answered)
-{
-    return answered->answer == ANSWER_REFUSED && answered->outcome != NULL &&
-           answered->outcome->status == OUTCOME_NO_MEMORY;
-}
-
 static void answer(struct request_client *client, const struct request_answered *answered)
 {
     struct pending *pending = pending_of(client);
@@ -83,9 +78,7 @@ static void answer(struct request_client *client, const struct request_answered 
     struct execution execution = {worker, worker->store, connection, output};
     const bool is_done = answered->answer == ANSWER_DONE;
 
-    if (lacked_memory(answered)) {
-        command_answer(&execution, answered->operation, answered->outcome);
-    } else if (!is_done) {
+    if (!is_done) {
         command_answer_failure(&execution, answered->operation, answered->answer, answered->got,
                                answered->needed);
     } else if (answered->cell == NULL) {
@@ -222,7 +215,9 @@ static void execute_one(struct execution *execution, struct operation *operation
     if (has_key(operation)) {
         if (operation->verb == VERB_STORE && !value_fits(operation))
             refuse_too_large(execution, operation);
-        else if (!get_here(execution, operation))
+        else if (!(execute_may_be_discovery(operation) &&
+                   execute_operator_discovery(execution, operation)) &&
+                 !get_here(execution, operation))
             ask(execution, operation, NULL);
     } else if (!ends_batch(operation)) {
         answer_now(execution, operation, execute_operation);

@@ -37,6 +37,7 @@ execute_handler execute_stats;                               /* stats.c */
 execute_handler execute_version, execute_verbosity, execute_flush_all, execute_shutdown;
 execute_handler execute_cache_memlimit, execute_lru, execute_slabs, execute_extstore;
 execute_handler execute_refresh_certs, execute_config, execute_debug;
+execute_handler execute_cluster;                             /* execute_operator.c: cluster ... */
 execute_handler execute_debug_key;                           /* cells_debug.c: debug ... */
 /* crawler.c, execute_watch.c, execute_login.c */
 execute_handler execute_lru_crawler, execute_watch;

@@ -463,9 +463,6 @@ static void answer(struct request *request, const struct request_effects *effect
     } else if (effects->answer == ANSWER_DONE) {
         assert(request->has_outcome);
         answered.outcome = &request->outcome;
-    } else if (effects->answer == ANSWER_REFUSED && request->has_outcome &&
-               request->outcome.status == OUTCOME_NO_MEMORY) {
-        answered.outcome = &request->outcome;
     }
     request->client->answer(request->client, &answered);
 }
@@ -632,6 +629,8 @@ void request_hear_forwarded(struct requests *requests, node_id from,
     request->outcome =
         said->outcome; /* borrowed: it is passed on within this step, or not at all */
     request->has_outcome = true;
+    if (request->operation.verb == VERB_STORE) /* of what is held now only the size travels */
+        request->outcome.value = (struct slice){NULL, (size_t)said->outcome.number};
     request_step(request, (struct coordinator_event){.type = COORDINATOR_FORWARD_REPLY,
                                                      .from = from,
                                                      .forward = &said->reply});

@@ -4,6 +4,7 @@
 #include "server/cells.h"
 #include "server/clock.h"
 #include "server/crawler.h"
+#include "server/execute_operator.h"
 #include "server/key_text.h"
 #include "server/listener.h"
 #include "server/prefix_stats.h"
@@ -289,6 +290,8 @@ void execute_stats(struct execution *execution, struct operation *operation)
         end_list(execution, operation);
         return;
     }
+    if (execute_operator_stats(execution, operation, &arguments))
+        return;
     for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
         if (!argument_is(&arguments, 0, subcommands[i].name))
             continue;

@@ -69,6 +69,7 @@ static const char *const verb_names[VERB_COUNT] = {
     [VERB_EXTSTORE] = "EXTSTORE",
     [VERB_REFRESH_CERTS] = "REFRESH_CERTS",
     [VERB_CONFIG] = "CONFIG",
+    [VERB_CLUSTER] = "CLUSTER",
     [VERB_DEBUG] = "DEBUG",
     [VERB_SASL_LIST] = "SASL_LIST",
     [VERB_SASL_AUTH] = "SASL_AUTH",
@@ -201,6 +202,7 @@ static void say_fields(struct replay *replay, const struct operation *operation)
     case VERB_EXTSTORE:
     case VERB_REFRESH_CERTS:
     case VERB_CONFIG:
+    case VERB_CLUSTER:
     case VERB_SASL_LIST: say_named(replay, "", operation->arguments); break;
     case VERB_REJECT:
     case VERB_CLOSE: require(operation->rejection < REJECT_REASON_COUNT); break;
