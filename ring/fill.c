@@ -53,9 +53,18 @@ static void start(struct fill *fill, unsigned partition)
     fill->wanted_count++;
 }
 
+/* Whether who is at that place of a row owns all keys that who is at the place `own` does. */
+static bool owns_as_much(const struct exchange_view *view, unsigned place, unsigned own)
+{
+    for (unsigned i = 0; i < view->forest_count; i++)
+        if (view->forests[i].copies > own && view->forests[i].copies <= place)
+            return false;
+    return true;
+}
+
 /* A warm co-owner that can be asked; NODE_NONE if there is none.  Those who own all the keys that
- * this node owns, because they stand before it in the row, are preferred; among equals `turn`
- * decides, so that the work is shared, and a repeat goes to another one. */
+ * this node owns are preferred; among equals `turn` decides, so that the work is shared, and a
+ * repeat goes to another one. */
 static node_id source_of(const struct fill_event *event, unsigned partition, unsigned turn)
 {
     const struct ring_table *table = event->view->table;
@@ -65,7 +74,7 @@ static node_id source_of(const struct fill_event *event, unsigned partition, uns
     unsigned count = 0;
 
     for (unsigned i = 0; i < table->copies; i++) {
-        if (i > own && count > 0)
+        if (count > 0 && !owns_as_much(event->view, i, own))
             break;
         if (i == own || row[i] == RING_NO_OWNER)
             continue;

@@ -1,17 +1,21 @@
 /* What peers ask and answer about cells; node_repair.h says more. */
 #include "server/node_repair.h"
-#include "server/peer_link.h"
+#include <stdlib.h>
+
+/* Requests that may wait; beyond that the answer is that it is not the time. */
+#define DEFERRED_MAX 256
+#define DEFER_MS     1000
 
 /* Who asks decides what the answer is paid from. */
-static struct token_bucket *bucket_for(struct repair *repair, enum exchange_asker asker)
+static enum budget_work work_for(enum exchange_asker asker)
 {
     switch (asker) {
     case EXCHANGE_FILL:
-    case EXCHANGE_HANDOFF: return repair_bucket(repair, BUDGET_TRANSFER);
+    case EXCHANGE_HANDOFF: return BUDGET_TRANSFER;
     case EXCHANGE_SYNC:
-    case EXCHANGE_AFTERCUT: return repair_bucket(repair, BUDGET_REPAIR);
+    case EXCHANGE_AFTERCUT: return BUDGET_REPAIR;
     }
-    return repair_bucket(repair, BUDGET_REPAIR);
+    return BUDGET_REPAIR;
 }
 
 static void on_compare(struct repair *repair, const struct exchange_compare *compare)
@@ -23,25 +27,107 @@ static void on_compare(struct repair *repair, const struct exchange_compare *com
     repair_send(repair, &reply);
 }
 
-static void on_digests(struct repair *repair, const struct exchange_digests *digests)
+static void answer_digests(struct repair *repair, const struct exchange_digests *digests,
+                           enum exchange_answer answer)
 {
     const struct exchange_view view = repair_view(repair);
-    struct token_bucket *bucket = bucket_for(repair, digests->head.asker);
-    const uint64_t now_ms = node_now_ms(repair->node);
     struct exchange_item items[EXCHANGE_KEYS_MAX];
     struct exchange_message reply = {.type = EXCHANGE_DIFFERENCE};
     struct exchange_scanned scanned;
     struct exchange_scan scan;
-    enum exchange_answer answer = exchange_admit_digests(&view, digests, &scan);
 
-    if (answer == EXCHANGE_DONE && token_bucket_ready_ms(bucket) > now_ms)
-        answer = EXCHANGE_NOT_NOW;
+    if (answer == EXCHANGE_DONE)
+        answer = exchange_admit_digests(&view, digests, &scan);
     if (answer == EXCHANGE_DONE && !repair_scan(repair, &scan, items, &scanned))
         answer = EXCHANGE_NOT_NOW;
     exchange_answer_digests(&view, digests, answer, answer == EXCHANGE_DONE ? &scanned : NULL,
                             &reply.difference);
-    token_bucket_take(bucket, exchange_message_bytes(&reply), now_ms);
+    token_bucket_take(repair_bucket(repair, work_for(digests->head.asker)),
+                      exchange_message_bytes(&reply), node_now_ms(repair->node));
     repair_send(repair, &reply);
+}
+
+/* False: there is no room for it. */
+static bool defer(struct deferred_queue *queue, const struct exchange_digests *digests,
+                  uint64_t now_ms)
+{
+    struct deferred *deferred = queue->count < DEFERRED_MAX ? malloc(sizeof *deferred) : NULL;
+
+    if (deferred == NULL)
+        return false;
+    deferred->next = NULL;
+    deferred->until_ms = now_ms + node_wait_ms(DEFER_MS);
+    deferred->digests = *digests;
+    *queue->end = deferred;
+    queue->end = &deferred->next;
+    queue->count++;
+    return true;
+}
+
+static void free_first(struct deferred_queue *queue)
+{
+    struct deferred *first = queue->first;
+
+    queue->first = first->next;
+    if (queue->first == NULL)
+        queue->end = &queue->first;
+    queue->count--;
+    free(first);
+}
+
+static void on_digests(struct repair *repair, const struct exchange_digests *digests)
+{
+    const enum budget_work work = work_for(digests->head.asker);
+    struct deferred_queue *queue = &repair->deferred[work];
+    const uint64_t now_ms = node_now_ms(repair->node);
+
+    if (queue->count == 0 && token_bucket_ready_ms(repair_bucket(repair, work)) <= now_ms)
+        answer_digests(repair, digests, EXCHANGE_DONE);
+    else if (!defer(queue, digests, now_ms))
+        answer_digests(repair, digests, EXCHANGE_NOT_NOW);
+}
+
+void repair_answer_deferred(struct repair *repair)
+{
+    const uint64_t now_ms = node_now_ms(repair->node);
+
+    for (unsigned work = 0; work < BUDGET_WORKS; work++) {
+        struct deferred_queue *queue = &repair->deferred[work];
+        const struct token_bucket *bucket = repair_bucket(repair, (enum budget_work)work);
+
+        while (queue->first != NULL && token_bucket_ready_ms(bucket) <= now_ms) {
+            if (queue->first->until_ms > now_ms)
+                answer_digests(repair, &queue->first->digests, EXCHANGE_DONE);
+            free_first(queue);
+        }
+    }
+}
+
+uint64_t repair_deferred_ms(struct repair *repair)
+{
+    uint64_t at_ms = UINT64_MAX;
+
+    for (unsigned work = 0; work < BUDGET_WORKS; work++) {
+        const uint64_t ready_ms =
+            token_bucket_ready_ms(repair_bucket(repair, (enum budget_work)work));
+
+        if (repair->deferred[work].first != NULL && ready_ms < at_ms)
+            at_ms = ready_ms;
+    }
+    return at_ms;
+}
+
+void repair_deferred_init(struct repair *repair)
+{
+    for (unsigned work = 0; work < BUDGET_WORKS; work++)
+        repair->deferred[work].end = &repair->deferred[work].first;
+}
+
+void repair_deferred_deinit(struct repair *repair)
+{
+    for (unsigned work = 0; work < BUDGET_WORKS; work++)
+        while (repair->deferred[work].first != NULL)
+            free_first(&repair->deferred[work]);
 }
 
 static void on_cells(struct repair *repair, const struct peer_cells *message)

@@ -11,9 +11,9 @@
 /* What background work may send: at most as much as the wire of one machine to itself bears. */
 static const struct budget_options budget_options = {
     .target_us = 5000,
-    .tokens_min = (uint64_t)1 << 20,
+    .tokens_min = (uint64_t)32 << 20,
     .tokens_max = (uint64_t)1 << 30,
-    .tokens_step = (uint64_t)16 << 20,
+    .tokens_step = (uint64_t)64 << 20,
     .share_percent = {50, 25, 25},
 };
 
@@ -32,6 +32,7 @@ struct repair *node_repair_new(struct node *node)
         return NULL;
     repair->node = node;
     hint_queue_init(&repair->queue, node->store, settings.hint_memory_bytes);
+    repair_deferred_init(repair);
     cell_init(&repair->own, NULL, 0);
     repair->suspects = calloc(partitions, sizeof repair->suspects[0]);
     repair->contacts = calloc(partitions, sizeof repair->contacts[0]);
@@ -46,6 +47,7 @@ void node_repair_free(struct repair *repair)
     if (repair == NULL)
         return;
     repair_hints_deinit(repair);
+    repair_deferred_deinit(repair);
     repair_sync_free(repair);
     hint_queue_deinit(&repair->queue);
     arena_deinit(&repair->arena);
@@ -262,6 +264,7 @@ uint64_t node_repair_deadline_ms(const struct node *node)
         return 0;
     at_ms = earliest(at_ms, budget_deadline_ms(&repair->budget));
     at_ms = earliest(at_ms, hints_deadline_ms(&repair->hints, repair_bucket(repair, BUDGET_HINTS)));
+    at_ms = earliest(at_ms, repair_deferred_ms(repair));
     at_ms = earliest(at_ms, fill_deadline_ms(&repair->fill));
     at_ms = earliest(at_ms, handoff_deadline_ms(&repair->handoff));
     at_ms = earliest(at_ms, aftercut_deadline_ms(&repair->aftercut));
@@ -294,6 +297,7 @@ void node_repair_wake(struct node *node)
         budget_step(&repair->budget, now_ms, NULL);
     if (hints_deadline_ms(&repair->hints, repair_bucket(repair, BUDGET_HINTS)) <= now_ms)
         repair_hints_step(repair, (struct hints_event){.type = HINTS_TICK});
+    repair_answer_deferred(repair);
     if (fill_deadline_ms(&repair->fill) <= now_ms)
         repair_step_fill(repair, (struct fill_event){.type = FILL_TICK});
     if (handoff_deadline_ms(&repair->handoff) <= now_ms)

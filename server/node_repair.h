@@ -53,6 +53,18 @@ struct arena {
     struct arena_piece *first;
 };
 
+/* A request that is answered once tokens allow it. */
+struct deferred {
+    struct deferred *next;
+    uint64_t until_ms; /* then who asked asks again */
+    struct exchange_digests digests;
+};
+
+struct deferred_queue {
+    struct deferred *first, **end; /* the oldest first */
+    unsigned count;
+};
+
 struct repair {
     struct node *node;
     struct hint_queue queue;
@@ -75,8 +87,9 @@ struct repair {
     struct aftercut_contact *contacts;
     struct sync *syncs[RING_MEMBERS_MAX]; /* in no order */
     unsigned sync_count;
-    struct peer_view views[RING_MEMBERS_MAX]; /* see repair_views() */
-    struct repair_stats stats;                /* what the machines do not count */
+    struct peer_view views[RING_MEMBERS_MAX];     /* see repair_views() */
+    struct deferred_queue deferred[BUDGET_WORKS]; /* by what the answer is paid from */
+    struct repair_stats stats;                    /* what the machines do not count */
 
     /* One message at a time. */
     struct peer_message message;
@@ -198,5 +211,11 @@ void repair_step_aftercut(struct repair *, struct aftercut_event);
 /* --- node_exchange.c --- */
 
 void repair_on_exchange(struct repair *, node_id from, const struct peer_message *);
+
+/* Answers what had to wait for tokens, and when to come for it. */
+void repair_answer_deferred(struct repair *);
+uint64_t repair_deferred_ms(struct repair *);
+void repair_deferred_init(struct repair *);
+void repair_deferred_deinit(struct repair *);
 
 #endif
