@@ -17,6 +17,7 @@ struct walk {
     size_t head_bytes;
     uint64_t value_bytes;
     unsigned char *to;
+    const unsigned char *end; /* of the room at `to`; NULL: it was measured */
     struct slice from;
     struct slice *values;
     unsigned value_count, value_room;
@@ -29,9 +30,17 @@ static void walk_fields(struct walk *, const struct peer_field *, unsigned char 
 
 /* ---- bytes ---- */
 
+/* Whether there is room for so many bytes of the head. */
+static bool has_room(struct walk *walk, size_t count)
+{
+    if (walk->end != NULL && count > (size_t)(walk->end - walk->to))
+        walk->lacks_room = true;
+    return !walk->lacks_room;
+}
+
 static void write_bytes(struct walk *walk, const void *bytes, size_t count)
 {
-    if (walk->aim == WALK_WRITE && count > 0) {
+    if (walk->aim == WALK_WRITE && count > 0 && has_room(walk, count)) {
         memcpy(walk->to, bytes, count);
         walk->to += count;
     }
@@ -57,15 +66,28 @@ static void write_wire(struct walk *walk, uint64_t number, unsigned wire)
     unsigned char bytes[8];
 
     assert(wire <= sizeof bytes);
+    if (walk->end != NULL && walk->end - walk->to >= 8) {
+        bytes_write_u64(walk->to, number); /* what is too much is overwritten by what follows */
+        walk->to += wire;
+        walk->head_bytes += wire;
+        return;
+    }
     bytes_write_u64(bytes, number);
     write_bytes(walk, bytes, wire);
 }
 
 static uint64_t read_wire(struct walk *walk, unsigned wire)
 {
-    const unsigned char *bytes = read_bytes(walk, wire);
+    const unsigned char *bytes;
     uint64_t number = 0;
 
+    if (walk->from.size >= 8 && !walk->is_bad) {
+        number = bytes_read_u64(walk->from.bytes) & UINT64_MAX >> (64 - 8 * wire);
+        walk->from.bytes += wire;
+        walk->from.size -= wire;
+        return number;
+    }
+    bytes = read_bytes(walk, wire);
     for (unsigned i = 0; bytes != NULL && i < wire; i++)
         number |= (uint64_t)bytes[i] << (8 * i);
     return number;
@@ -160,7 +182,7 @@ static void walk_slice(struct walk *walk, const struct peer_field *field, struct
 /* One value behind the head.  WALK_PLACE gives its address. */
 static const unsigned char *walk_value(struct walk *walk, const unsigned char *bytes, size_t size)
 {
-    if (walk->aim == WALK_LIST && size > 0) {
+    if (walk->values != NULL && size > 0) {
         if (walk->value_count < walk->value_room)
             walk->values[walk->value_count] = (struct slice){bytes, size};
         walk->value_count++;
@@ -183,6 +205,8 @@ static void walk_value_slice(struct walk *walk, const struct peer_field *field,
         uint64_t size = read_wire(walk, 4);
         uint64_t has_bytes = read_wire(walk, 1);
         walk->is_bad |= size > field->max || has_bytes > (size > 0);
+        if (has_bytes)
+            walk->value_bytes += size;
         /* Marks that it comes, until WALK_PLACE says where. */
         *member = (struct slice){has_bytes ? walk->from.bytes : NULL, (size_t)size};
         return;
@@ -228,6 +252,8 @@ static const struct cell *read_cell(struct walk *walk)
     }
     room->cell_count++;
     room->sibling_count += siblings;
+    for (unsigned i = 0; i < siblings; i++)
+        walk->value_bytes += cell->siblings[i].value_bytes;
     return cell;
 }
 
@@ -236,7 +262,7 @@ static void write_cell(struct walk *walk, const struct cell *cell)
     size_t size = cell != NULL ? cell_encoded_bytes(cell) : 0;
 
     write_wire(walk, size, 4);
-    if (walk->aim == WALK_WRITE && size > 0)
+    if (walk->aim == WALK_WRITE && size > 0 && has_room(walk, size))
         walk->to += cell_encode(cell, walk->to);
     walk->head_bytes += size;
 }
@@ -360,18 +386,42 @@ uint64_t peer_value_bytes(const struct peer_message *message)
     return walk_message(message, (struct walk){.aim = WALK_MEASURE}).value_bytes;
 }
 
+/* The header, before what a walk wrote. */
+static size_t write_header(const struct walk *walk, enum peer_type type, unsigned char *out)
+{
+    size_t head_bytes = PEER_HEADER_BYTES + walk->head_bytes;
+    uint64_t size = head_bytes + walk->value_bytes - PEER_SIZE_BYTES;
+
+    assert(size <= UINT32_MAX);
+    assert(walk->to == out + head_bytes);
+    bytes_write_u32(out, (uint32_t)size);
+    out[PEER_SIZE_BYTES] = (unsigned char)type;
+    return head_bytes;
+}
+
 size_t peer_encode_head(const struct peer_message *message, unsigned char *out)
 {
     struct walk walk =
         walk_message(message, (struct walk){.aim = WALK_WRITE, .to = out + PEER_HEADER_BYTES});
-    size_t head_bytes = PEER_HEADER_BYTES + walk.head_bytes;
-    uint64_t size = head_bytes + walk.value_bytes - PEER_SIZE_BYTES;
 
-    assert(size <= UINT32_MAX);
-    assert(walk.to == out + head_bytes);
-    bytes_write_u32(out, (uint32_t)size);
-    out[PEER_SIZE_BYTES] = (unsigned char)message->type;
-    return head_bytes;
+    return write_header(&walk, message->type, out);
+}
+
+size_t peer_encode(const struct peer_message *message, unsigned char *out, size_t room,
+                   struct slice *values, unsigned value_room, unsigned *value_count)
+{
+    struct walk walk = {.aim = WALK_WRITE,
+                        .to = out + PEER_HEADER_BYTES,
+                        .end = out + room,
+                        .values = values,
+                        .value_room = value_room};
+
+    assert(room >= PEER_HEADER_BYTES);
+    walk = walk_message(message, walk);
+    *value_count = walk.value_count;
+    if (walk.lacks_room || walk.value_count > value_room)
+        return 0;
+    return write_header(&walk, message->type, out);
 }
 
 unsigned peer_values(const struct peer_message *message, struct slice *values, unsigned room)
@@ -393,6 +443,10 @@ static enum peer_parse parse_body(struct slice body, struct peer_room *room,
         return PEER_ROOM;
     if (walk.is_bad)
         return PEER_BAD;
+    if (walk.value_bytes != walk.from.size)
+        return PEER_BAD;
+    if (walk.value_bytes == 0)
+        return PEER_PARSED;
     walk.aim = WALK_PLACE;
     walk = walk_message(message, walk);
     return walk.is_bad || walk.from.size > 0 ? PEER_BAD : PEER_PARSED;

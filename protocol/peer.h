@@ -215,6 +215,12 @@ enum peer_parse {
                   doubling it until they do */
 };
 
+/* All of that in one walk, for frames that are small: writes the head to `out`, which has `room`
+ * bytes (from PEER_HEADER_BYTES on, all of which may be written to), lists the values, and returns
+ * the bytes of the head; 0: `room` or `value_room` is too small. */
+size_t peer_encode(const struct peer_message *, unsigned char *out, size_t room,
+                   struct slice *values, unsigned value_room, unsigned *value_count);
+
 /* Reads the frame at the start of `input`.  PEER_PARSED: `*frame_bytes` were used, and `message`
  * and its cells borrow from them and from `room`.  `*frame_bytes` is 0 while the size is not known
  * either.  Anything may be in `input`. */

@@ -297,18 +297,15 @@ static void append_parts(struct peer_link *link, struct item *item, const struct
     link->stats.frames_sent++;
 }
 
-static void send_message(struct peer_link *link, const struct peer_message *message,
-                         struct item *item)
+/* A frame that is not small. */
+static void send_measured(struct peer_link *link, const struct peer_message *message,
+                          struct item *item)
 {
-    unsigned char few_bytes[HEAD_BYTES], *head = few_bytes;
-    struct slice few_parts[VALUES_MAX + 1], *parts = few_parts;
     size_t head_bytes = peer_head_bytes(message);
     unsigned value_count = peer_values(message, NULL, 0);
+    unsigned char *head = malloc(head_bytes);
+    struct slice *parts = malloc((value_count + 1) * sizeof *parts);
 
-    if (head_bytes > sizeof few_bytes)
-        head = malloc(head_bytes);
-    if (value_count > VALUES_MAX)
-        parts = malloc((value_count + 1) * sizeof *parts);
     if (head != NULL && parts != NULL) {
         parts[0] = (struct slice){head, peer_encode_head(message, head)};
         peer_values(message, parts + 1, value_count);
@@ -316,10 +313,25 @@ static void send_message(struct peer_link *link, const struct peer_message *mess
     } else {
         link->output.failed = true;
     }
-    if (head != few_bytes)
-        free(head);
-    if (parts != few_parts)
-        free(parts);
+    free(head);
+    free(parts);
+}
+
+static void send_message(struct peer_link *link, const struct peer_message *message,
+                         struct item *item)
+{
+    unsigned char head[HEAD_BYTES];
+    struct slice parts[VALUES_MAX + 1];
+    unsigned value_count;
+    size_t head_bytes =
+        peer_encode(message, head, sizeof head, parts + 1, VALUES_MAX, &value_count);
+
+    if (head_bytes > 0) {
+        parts[0] = (struct slice){head, head_bytes};
+        append_parts(link, item, parts, value_count + 1);
+    } else {
+        send_measured(link, message, item);
+    }
     queue(link);
 }
 

@@ -34,6 +34,27 @@ static void holder_init(struct holder *holder)
                                       .sibling_room = SIBLINGS};
 }
 
+/* One walk writes what several do, in just the room that it takes, and not in less. */
+static void check_one_walk(const struct peer_message *message, const unsigned char *head,
+                           size_t head_bytes, unsigned value_count)
+{
+    static unsigned char other[FRAME_BYTES_MAX];
+    static struct slice values[SIBLINGS];
+    unsigned count;
+
+    for (size_t more = 0; more < 20; more++) {
+        assert_int_equal(peer_encode(message, other, head_bytes + more, values, SIBLINGS, &count),
+                         head_bytes);
+        assert_int_equal(count, value_count);
+        assert_memory_equal(other, head, head_bytes);
+    }
+    if (head_bytes > PEER_HEADER_BYTES)
+        assert_int_equal(peer_encode(message, other, head_bytes - 1, values, SIBLINGS, &count), 0);
+    if (value_count > 0)
+        assert_int_equal(peer_encode(message, other, head_bytes, values, value_count - 1, &count),
+                         0);
+}
+
 static size_t encode(const struct peer_message *message, unsigned char *out)
 {
     static struct slice values[SIBLINGS];
@@ -41,6 +62,7 @@ static size_t encode(const struct peer_message *message, unsigned char *out)
     unsigned count = peer_values(message, values, SIBLINGS);
 
     assert_int_equal(used, peer_head_bytes(message));
+    check_one_walk(message, out, used, count);
     for (unsigned i = 0; i < count; i++) {
         memcpy(out + used, values[i].bytes, values[i].size);
         used += values[i].size;
