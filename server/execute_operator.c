@@ -20,45 +20,48 @@ enum operator_act {
     ACT_ALWAYS,
 };
 
-struct operator_command {
+struct command {
     const char *name;
     unsigned words_min, words_max; /* behind the name */
     enum operator_act act;
-    operator_function *run;
+    enum operator_command command;
 };
 
 /* cluster NAME ... */
-static const struct operator_command cluster_commands[] = {
-    {"status", 0, 0, ACT_NEVER, node_show_status}, {"ring", 0, 1, ACT_NEVER, node_show_ring},
-    {"hints", 0, 0, ACT_NEVER, node_show_hints},   {"moves", 0, 0, ACT_NEVER, node_show_moves},
-    {"plan", 0, 6, ACT_WITH_WORDS, node_plan},     {"commit", 0, 0, ACT_ALWAYS, node_carry_out},
-    {"leave", 1, 1, ACT_ALWAYS, node_do_act},      {"remove", 1, 1, ACT_ALWAYS, node_do_act},
-    {"weight", 2, 2, ACT_ALWAYS, node_do_act},     {"zone", 2, 2, ACT_ALWAYS, node_do_act},
-    {"replace", 2, 2, ACT_ALWAYS, node_do_act},    {"repair", 0, 1, ACT_ALWAYS, node_begin_repair},
-    {"drain", 0, 0, ACT_ALWAYS, node_drain},       {NULL, 0, 0, ACT_NEVER, NULL},
+static const struct command cluster_commands[] = {
+    {"status", 0, 0, ACT_NEVER, OPERATOR_STATUS},  {"ring", 0, 1, ACT_NEVER, OPERATOR_RING},
+    {"hints", 0, 0, ACT_NEVER, OPERATOR_HINTS},    {"moves", 0, 0, ACT_NEVER, OPERATOR_MOVES},
+    {"plan", 0, 6, ACT_WITH_WORDS, OPERATOR_PLAN}, {"commit", 0, 0, ACT_ALWAYS, OPERATOR_COMMIT},
+    {"leave", 1, 1, ACT_ALWAYS, OPERATOR_ACT},     {"remove", 1, 1, ACT_ALWAYS, OPERATOR_ACT},
+    {"weight", 2, 2, ACT_ALWAYS, OPERATOR_ACT},    {"zone", 2, 2, ACT_ALWAYS, OPERATOR_ACT},
+    {"replace", 2, 2, ACT_ALWAYS, OPERATOR_ACT},   {"repair", 0, 1, ACT_ALWAYS, OPERATOR_REPAIR},
+    {"drain", 0, 0, ACT_ALWAYS, OPERATOR_DRAIN},   {NULL, 0, 0, ACT_NEVER, OPERATOR_COMMAND_COUNT},
 };
 
 /* stats NAME */
-static const struct operator_command stats_commands[] = {
-    {"cluster", 0, 0, ACT_NEVER, node_show_cluster}, {"ring", 0, 0, ACT_NEVER, node_show_ring},
-    {"peers", 0, 0, ACT_NEVER, node_show_peers},     {"hints", 0, 0, ACT_NEVER, node_show_hints},
-    {"repair", 0, 0, ACT_NEVER, node_show_repair},   {NULL, 0, 0, ACT_NEVER, NULL},
+static const struct command stats_commands[] = {
+    {"cluster", 0, 0, ACT_NEVER, OPERATOR_CLUSTER},
+    {"ring", 0, 0, ACT_NEVER, OPERATOR_RING},
+    {"peers", 0, 0, ACT_NEVER, OPERATOR_PEERS},
+    {"hints", 0, 0, ACT_NEVER, OPERATOR_HINTS},
+    {"repair", 0, 0, ACT_NEVER, OPERATOR_REPAIR_STATS},
+    {NULL, 0, 0, ACT_NEVER, OPERATOR_COMMAND_COUNT},
 };
 
 /* debug NAME ...: whoever may debug may do all of it */
-static const struct operator_command debug_acts[] = {
-    {"cut", 1, 1, ACT_NEVER, node_debug_cut},
-    {"heal", 1, 1, ACT_NEVER, node_debug_heal},
-    {"repair", 0, 0, ACT_NEVER, node_debug_repair},
-    {"handoff", 0, 0, ACT_NEVER, node_debug_handoff},
-    {NULL, 0, 0, ACT_NEVER, NULL},
+static const struct command debug_acts[] = {
+    {"cut", 1, 1, ACT_NEVER, OPERATOR_DEBUG_CUT},
+    {"heal", 1, 1, ACT_NEVER, OPERATOR_DEBUG_HEAL},
+    {"repair", 0, 0, ACT_NEVER, OPERATOR_DEBUG_REPAIR},
+    {"handoff", 0, 0, ACT_NEVER, OPERATOR_DEBUG_HANDOFF},
+    {NULL, 0, 0, ACT_NEVER, OPERATOR_COMMAND_COUNT},
 };
-static const struct operator_command debug_owners[] = {
-    {"owners", 1, 1, ACT_NEVER, node_show_owners},
-    {NULL, 0, 0, ACT_NEVER, NULL},
+static const struct command debug_owners[] = {
+    {"owners", 1, 1, ACT_NEVER, OPERATOR_OWNERS},
+    {NULL, 0, 0, ACT_NEVER, OPERATOR_COMMAND_COUNT},
 };
 
-static const struct operator_command config_command = {"config", 0, 0, ACT_NEVER, node_show_config};
+static const struct command config_command = {"config", 0, 0, ACT_NEVER, OPERATOR_CONFIG};
 
 /* What a report is turned into. */
 enum operator_form {
@@ -174,16 +177,6 @@ static void on_done(struct cluster_job *job)
     waiting_free(waiting);
 }
 
-/* On the cluster thread. */
-static void run(struct node *node, struct cluster_job *job)
-{
-    struct operator_job *operator_job = (struct operator_job *)job;
-
-    operator_job->report.error[0] = '\0';
-    operator_job->run(node, operator_job);
-    cluster_job_finish(cluster_get(), job);
-}
-
 static void give_up(struct execution *execution, struct waiting *waiting)
 {
     if (waiting != NULL)
@@ -210,7 +203,7 @@ static void take_words(struct waiting *waiting, unsigned first, bool is_act)
  * operation's arguments; NO_WORDS: it takes none. */
 #define NO_WORDS UINT32_MAX
 static void ask(struct execution *execution, const struct operation *operation,
-                const struct operator_command *command, enum operator_form form, unsigned first)
+                const struct command *command, enum operator_form form, unsigned first)
 {
     bool is_barrier = operation->verb >= VERB_BARRIER;
     struct waiting *waiting = calloc(1, sizeof *waiting);
@@ -223,9 +216,9 @@ static void ask(struct execution *execution, const struct operation *operation,
     }
     waiting->form = form;
     waiting->job.name = command->name;
-    waiting->job.run = command->run;
-    waiting->job.job =
-        (struct cluster_job){.worker = execution->worker->number, .run = run, .done = on_done};
+    waiting->job.command = command->command;
+    waiting->job.job = (struct cluster_job){
+        .worker = execution->worker->number, .run = operator_run, .done = on_done};
     report_init(&waiting->job.report);
     report_server_error(&waiting->job.report, "this node is stopping");
     if (first != NO_WORDS)
@@ -262,21 +255,19 @@ static bool may_act(const struct execution *execution)
 /* --- finding the command --- */
 
 /* The command whose name is the first of the arguments; NULL: there is none. */
-static const struct operator_command *find(const struct operator_command *commands,
-                                           const struct arguments *arguments)
+static const struct command *find(const struct command *commands, const struct arguments *arguments)
 {
     while (commands->name != NULL && !argument_is(arguments, 0, commands->name))
         commands++;
     return commands->name == NULL ? NULL : commands;
 }
 
-static bool is_act(const struct operator_command *command, const struct arguments *arguments)
+static bool is_act(const struct command *command, const struct arguments *arguments)
 {
     return command->act == ACT_ALWAYS || (command->act == ACT_WITH_WORDS && arguments->count > 1);
 }
 
-static bool has_right_words(const struct operator_command *command,
-                            const struct arguments *arguments)
+static bool has_right_words(const struct command *command, const struct arguments *arguments)
 {
     bool is_forced =
         command->act != ACT_NEVER && argument_is(arguments, arguments->count - 1, "force");
@@ -287,7 +278,7 @@ static bool has_right_words(const struct operator_command *command,
 
 void execute_cluster(struct execution *execution, struct operation *operation)
 {
-    const struct operator_command *command;
+    const struct command *command;
     struct arguments arguments;
 
     arguments_split(&arguments, operation->arguments);
@@ -314,7 +305,7 @@ void execute_cluster(struct execution *execution, struct operation *operation)
 bool execute_operator_stats(struct execution *execution, const struct operation *operation,
                             const struct arguments *arguments)
 {
-    const struct operator_command *command = find(stats_commands, arguments);
+    const struct command *command = find(stats_commands, arguments);
 
     if (cluster_get() == NULL || command == NULL)
         return false;
@@ -325,7 +316,7 @@ bool execute_operator_stats(struct execution *execution, const struct operation 
 bool execute_operator_debug(struct execution *execution, const struct operation *operation,
                             const struct arguments *arguments)
 {
-    const struct operator_command *command = find(debug_acts, arguments);
+    const struct command *command = find(debug_acts, arguments);
     enum operator_form form = FORM_DONE;
 
     if (command == NULL) {

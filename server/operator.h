@@ -3,7 +3,7 @@
  *
  *      worker (execute_operator.c)                cluster thread
  *   finds the command, checks who asks
- *   cluster_ask()                     ------->    operator_run(): the command's function,
+ *   cluster_ask()                     ------->    operator_run(), node_operator.c
  *                                                   node_show.c    looks
  *                                                   node_plan.c    acts
  *   sends the report, or its error    <-------    which fills the report
@@ -18,16 +18,43 @@
 #include "server/cluster.h"
 #include "server/report.h"
 
+enum operator_command {
+    OPERATOR_STATUS,
+    OPERATOR_CLUSTER,
+    OPERATOR_RING,
+    OPERATOR_OWNERS,
+    OPERATOR_HINTS,
+    OPERATOR_MOVES,
+    OPERATOR_REPAIR_STATS,
+    OPERATOR_PEERS,
+    OPERATOR_CONFIG,
+    OPERATOR_PLAN,
+    OPERATOR_COMMIT,
+    OPERATOR_ACT, /* leave, remove, weight, zone, replace */
+    OPERATOR_REPAIR,
+    OPERATOR_DRAIN,
+    OPERATOR_DEBUG_CUT,
+    OPERATOR_DEBUG_HEAL,
+    OPERATOR_DEBUG_REPAIR,
+    OPERATOR_DEBUG_HANDOFF,
+    OPERATOR_COMMAND_COUNT
+};
+
 /* On its way to the cluster thread and back. */
 struct operator_job {
-    struct cluster_job job; /* first */
-    const char *name;       /* of the command */
-    void (*run)(struct node *, struct operator_job *);
-    unsigned count; /* words behind its name, without a `force` at the end of an act */
+    struct cluster_job job; /* first; its run() is operator_run() */
+    enum operator_command command;
+    const char *name; /* of the command, as it was said */
+    unsigned count;   /* words behind its name, without a `force` at the end of an act */
     struct slice words[ARGUMENT_WORDS_MAX];
     bool is_forced;
     struct report report;
 };
+
+/* On the cluster thread: does what the job says, and finishes it. */
+void operator_run(struct node *, struct cluster_job *);
+
+/* --- what only its files there use --- */
 
 typedef void operator_function(struct node *, struct operator_job *);
 

@@ -6,6 +6,7 @@
 #include "server/cluster.h"
 #include "server/execute.h"
 #include "server/execute_cluster.h"
+#include "server/execute_operator.h"
 #include "server/hot_keys.h"
 #include "server/listener.h"
 #include "server/maintenance.h"
@@ -176,6 +177,32 @@ void execute_cluster_store_finish(struct execution *execution, struct operation 
 {
     (void)execution, (void)operation, (void)item, (void)ends_well;
     abort();
+}
+
+void execute_cluster(struct execution *execution, struct operation *operation)
+{
+    (void)execution, (void)operation;
+    abort();
+}
+
+bool execute_operator_stats(struct execution *execution, const struct operation *operation,
+                            const struct arguments *arguments)
+{
+    (void)execution, (void)operation, (void)arguments;
+    return false;
+}
+
+bool execute_operator_debug(struct execution *execution, const struct operation *operation,
+                            const struct arguments *arguments)
+{
+    (void)execution, (void)operation, (void)arguments;
+    return false;
+}
+
+bool execute_operator_config(struct execution *execution, const struct operation *operation)
+{
+    (void)execution, (void)operation;
+    return false;
 }
 
 unsigned workers_count(void)

@@ -9,6 +9,7 @@
 #include "server/item.h"
 #include "server/kept_operation.h"
 #include "server/node.h"
+#include "server/operator.h"
 #include "server/settings.h"
 #include "server/store.h"
 #include "server/tls.h"
@@ -249,6 +250,11 @@ void cluster_run_done_jobs(struct cluster *cluster, unsigned worker)
 }
 
 void node_flush_run(struct node *node, struct cluster_job *job)
+{
+    (void)node, (void)job;
+}
+
+void operator_run(struct node *node, struct cluster_job *job)
 {
     (void)node, (void)job;
 }

@@ -121,6 +121,14 @@ void node_flush_run(struct node *node, struct cluster_job *job)
     fail();
 }
 
+void operator_run(struct node *, struct cluster_job *);
+void operator_run(struct node *node, struct cluster_job *job)
+{
+    (void)node;
+    (void)job;
+    fail();
+}
+
 struct hint_queue *cluster_hints(struct cluster *cluster)
 {
     return &cluster->hints;
