@@ -39,11 +39,6 @@ struct cluster {
     unsigned replies, refused_clocks;
 };
 
-struct cluster *cluster_get(void)
-{
-    return NULL;
-}
-
 const struct peer_secret *cluster_secret(const struct cluster *cluster)
 {
     (void)cluster;
@@ -51,12 +46,6 @@ const struct peer_secret *cluster_secret(const struct cluster *cluster)
 }
 
 struct peer_tls *cluster_tls(const struct cluster *cluster)
-{
-    (void)cluster;
-    return NULL;
-}
-
-const struct siphash_key *cluster_context_key(const struct cluster *cluster)
 {
     (void)cluster;
     return NULL;
@@ -100,38 +89,20 @@ void cluster_note_clock(struct cluster *cluster, unsigned worker, node_id peer, 
     cluster->refused_clocks += is_refused;
 }
 
-void cluster_run_done_jobs(struct cluster *cluster, unsigned worker)
+bool hint_reserve(struct cluster *cluster, uint64_t bytes)
 {
-    (void)cluster, (void)worker;
+    return hint_queue_reserve(&cluster->hints, bytes);
 }
 
-void cluster_ask(struct cluster *cluster, struct cluster_job *job)
+void hint_unreserve(struct cluster *cluster, uint64_t bytes)
 {
-    (void)cluster;
-    (void)job;
-    fail();
+    hint_queue_free(&cluster->hints, bytes);
 }
 
-/* Not from server/node.h: here a struct node is another one. */
-void node_flush_run(struct node *, struct cluster_job *);
-void node_flush_run(struct node *node, struct cluster_job *job)
+void hint_add(struct cluster *cluster, uint64_t hash, struct slice key, node_id target,
+              uint64_t bytes)
 {
-    (void)node;
-    (void)job;
-    fail();
-}
-
-void operator_run(struct node *, struct cluster_job *);
-void operator_run(struct node *node, struct cluster_job *job)
-{
-    (void)node;
-    (void)job;
-    fail();
-}
-
-struct hint_queue *cluster_hints(struct cluster *cluster)
-{
-    return &cluster->hints;
+    hint_queue_add(&cluster->hints, hash, key, target, bytes);
 }
 
 /* ---- nodes ---- */
