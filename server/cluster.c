@@ -10,6 +10,7 @@
 #include "server/settings.h"
 #include "server/worker.h"
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,10 @@ void cluster_publish(struct cluster *cluster, struct cluster_published *publishe
     cluster->retired = before;
     cluster_reclaim(cluster);
     wake_workers();
+    if (published->view.table != NULL && !cluster->has_table) {
+        cluster->has_table = true;
+        sem_post(&cluster->serves);
+    }
 }
 
 /* The pointer is shown before it is checked that it is still the newest: so either the cluster
@@ -437,6 +442,7 @@ struct cluster *cluster_new(struct store *store, unsigned workers)
     cluster->copies = highest(policies_copies(NULL));
     cluster->asked_end = &cluster->asked;
     pthread_mutex_init(&cluster->lock, NULL);
+    sem_init(&cluster->serves, 0, 0);
     cluster->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
     if (cluster->loop == NULL || !slots_init(cluster, workers) || !publish_nothing(cluster)) {
         cluster_free(cluster);
@@ -547,6 +553,21 @@ bool cluster_run(struct cluster *cluster)
     return true;
 }
 
+void cluster_wait_until_serving(struct cluster *cluster, unsigned ms_max)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms_max / 1000;
+    until.tv_nsec += ms_max % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    while (sem_clockwait(&cluster->serves, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR)
+        ;
+}
+
 void cluster_stop(struct cluster *cluster)
 {
     if (!cluster->is_running)
@@ -570,6 +591,7 @@ void cluster_free(struct cluster *cluster)
     assert(cluster->retired == NULL);
     if (cluster->loop != NULL)
         ev_loop_destroy(cluster->loop);
+    sem_destroy(&cluster->serves);
     pthread_mutex_destroy(&cluster->lock);
     peer_tls_free(cluster->tls);
     explicit_bzero(&cluster->secret, sizeof cluster->secret);

@@ -76,6 +76,10 @@ bool cluster_run(struct cluster *);
  * logged: the cluster's table has room for fewer, or memory is short. */
 bool cluster_takes_policies(struct cluster *, const struct policies *);
 
+/* After that, before clients are accepted: waits until this node has a table, so that the first of
+ * them are not refused; but not for longer than this. */
+void cluster_wait_until_serving(struct cluster *, unsigned ms_max);
+
 /* Before workers_stop(): hints are handed over (in bounded time), peers told, the thread joined.
  * Workers may still call all below; views stay as they are, and jobs are not run any more. */
 void cluster_stop(struct cluster *);

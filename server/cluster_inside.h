@@ -10,6 +10,7 @@
 #include "server/peer_tls.h"
 #include <ev.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 
@@ -77,6 +78,8 @@ struct cluster {
     _Atomic int exit_code;                     /* [A] with this code */
     _Atomic(const struct cluster_view *) view; /* [A] */
     struct cluster_published *retired;         /* [C] newest first */
+    bool has_table;                            /* [C] some view had one */
+    sem_t serves;                              /* [A] raised when the first had */
     struct siphash_key context_key;            /* [A] once has_context_key */
     _Atomic bool has_context_key;              /* [A] */
     _Atomic bool is_in_doubt;                  /* [A] some peer refused this node's clock */

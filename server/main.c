@@ -181,6 +181,9 @@ static struct store *make_store(void)
     return store_new(&options);
 }
 
+/* How long who has connected to a node waits for it to find its cluster, until it is refused. */
+#define TABLE_MS_MAX 2000
+
 /* With the workers running.  Returns the exit code. */
 static int serve_clients(struct ev_loop *loop, struct store *store, struct cluster *cluster)
 {
@@ -189,6 +192,8 @@ static int serve_clients(struct ev_loop *loop, struct store *store, struct clust
     if (code != 0)
         return code;
     if (maintenance_start(store) && (cluster == NULL || cluster_run(cluster))) {
+        if (cluster != NULL)
+            cluster_wait_until_serving(cluster, TABLE_MS_MAX);
         run(loop);
         code = cluster != NULL ? cluster_exit_code(cluster) : 0;
     } else {
