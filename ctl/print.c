@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BAR_CELLS    30
 #define BAR_AFTER_MS 1000
 
 static char *format_text(const char *format, va_list arguments)
@@ -115,20 +114,24 @@ void bar_start(struct bar *bar, const char *title)
     *bar = (struct bar){title, wire_now_ms(), isatty(STDERR_FILENO) == 1, false};
 }
 
+const char *bar_cells(double fraction, char text[BAR_CELLS + 1])
+{
+    fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
+    memset(text, '.', BAR_CELLS);
+    memset(text, '#', (size_t)(fraction * BAR_CELLS));
+    text[BAR_CELLS] = '\0';
+    return text;
+}
+
 void bar_show(struct bar *bar, double fraction, const char *text)
 {
     char cells[BAR_CELLS + 1];
-    unsigned full;
 
     if (!bar->is_terminal || wire_now_ms() - bar->started_ms < BAR_AFTER_MS)
         return;
-    fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
-    full = (unsigned)(fraction * BAR_CELLS);
-    memset(cells, '.', BAR_CELLS);
-    memset(cells, '#', full);
-    cells[BAR_CELLS] = '\0';
     /* Back to the start of the line, and away with what is longer there. */
-    fprintf(stderr, "\r%s [%s] %3.0f %%  %s\033[K", bar->title, cells, 100 * fraction, text);
+    fprintf(stderr, "\r%s [%s] %3.0f %%  %s\033[K", bar->title, bar_cells(fraction, cells),
+            100 * fraction, text);
     fflush(stderr);
     bar->is_drawn = true;
 }

@@ -31,6 +31,10 @@ const char *print_amount(double bytes, char text[AMOUNT_BYTES]);
 /* Prints to stdout, indented, and gives the reference back. */
 void print_json(json_t *);
 
+/* "#####....." in a buffer of the caller's. */
+#define BAR_CELLS 30
+const char *bar_cells(double fraction, char text[BAR_CELLS + 1]);
+
 /* A bar on stderr, if that is a terminal and the thing takes longer than a second. */
 struct bar {
     const char *title;

@@ -100,6 +100,22 @@ static void own_cells(struct table *table, const struct answer *own)
     table_cell(table, "%s", answer_text(own, NULL, "divergent"));
 }
 
+/* How far those are who fill up. */
+static void print_warming(const struct answer *answer, const char *const *nodes, unsigned count)
+{
+    char bar[BAR_CELLS + 1];
+
+    for (unsigned i = 0; i < count; i++) {
+        double owned = answer_number(answer, nodes[i], "owned");
+        double warming = answer_number(answer, nodes[i], "warming");
+        double fraction = owned <= 0 || warming > owned ? 0 : 1 - warming / owned;
+
+        if (warming > 0)
+            printf("%s fills up [%s] %3.0f %%, %.0f of its %.0f partitions to go\n", nodes[i],
+                   bar_cells(fraction, bar), 100 * fraction, warming, owned);
+    }
+}
+
 static void print_view(const struct answer *answer)
 {
     static const char *const head[] = {"node",   "clients at",  "zone",   "state",      ">weight",
@@ -121,6 +137,7 @@ static void print_view(const struct answer *answer)
     }
     table_print(table);
     free(table);
+    print_warming(answer, nodes, count);
     printf("%s itself: memory %s of %s, hints %s, partitions warming %s, divergent %s\n",
            answer_text(answer, NULL, "node"),
            print_amount(answer_number(answer, NULL, "memory_bytes"), used),

@@ -462,7 +462,10 @@ static bool commit(struct node *node, const struct plan *plan, bool is_forced,
         char text[ACT_BYTES];
 
         describe_act(node, &plan->acts[i], text);
-        log_info("an operator: %s%s", text, is_forced ? ", by force" : "");
+        if (is_forced)
+            log_warning("an operator: %s, by force, with a majority or without", text);
+        else
+            log_info("an operator: %s", text);
     }
     report_acts(node, plan, report);
     return true;

@@ -68,7 +68,9 @@ class Status(unittest.TestCase):
 
     def test_a_node_that_fills_up_is_warming(self):
         with FakeServer({"cluster status": status_of("a")}) as server:
-            self.assertRegex(run(server, "status")[1], r"(?m)^b:2 .* warming 3 ")
+            out = run(server, "status")[1]
+        self.assertRegex(out, r"(?m)^b:2 .* warming 3 ")
+        self.assertIn("b:2 fills up [#############################.]  99 %, 3 of its 512 partitions", out)
 
     def test_json_has_names_as_text_numbers_as_numbers_and_nodes_by_name(self):
         with FakeServer({"cluster status": status_of("a")}) as server:
