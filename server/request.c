@@ -629,8 +629,6 @@ void request_hear_forwarded(struct requests *requests, node_id from,
     request->outcome =
         said->outcome; /* borrowed: it is passed on within this step, or not at all */
     request->has_outcome = true;
-    if (request->operation.verb == VERB_STORE) /* of what is held now only the size travels */
-        request->outcome.value = (struct slice){NULL, (size_t)said->outcome.number};
     request_step(request, (struct coordinator_event){.type = COORDINATOR_FORWARD_REPLY,
                                                      .from = from,
                                                      .forward = &said->reply});

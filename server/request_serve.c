@@ -162,15 +162,9 @@ void serve_store(struct requests *requests, struct peer_link *link, const struct
 static void reply_forwarded(struct requests *requests, struct peer_link *link,
                             struct forward_reply reply, const struct outcome *outcome)
 {
-    struct outcome *said = &requests->message.forwarded.outcome;
-
     requests->message.type = PEER_FORWARDED;
     requests->message.forwarded.reply = reply;
-    *said = outcome != NULL ? *outcome : (struct outcome){0};
-    if (said->value.bytes == NULL && said->value.size > 0) { /* see request_hear_forwarded() */
-        said->number = said->value.size;
-        said->value.size = 0;
-    }
+    requests->message.forwarded.outcome = outcome != NULL ? *outcome : (struct outcome){0};
     links_reply(requests, link, NULL);
 }
 
