@@ -10,9 +10,10 @@
  *   CONTEXT    @context, Y                           what the context covers
  *   DECIDED    all others                            what the cell shows: a token write
  *
- * Under a policy without siblings all are last-write-wins writes.  A delete is a tombstone.  touch,
- * gat, mg T and md I write the register only.  Of a counter (resolver.h) incr and decr supersede
- * this node's own share, and set reads first: it is DECIDED.
+ * Under a policy without siblings all are last-write-wins writes.  A delete is a tombstone, or,
+ * with a context that leaves a value, none: then only the context changes.  touch, gat, mg T and md
+ * I write the register only.  Of a counter (resolver.h) incr and decr supersede this node's own
+ * share, and set reads first: it is DECIDED.
  *
  * Threads: command_apply() under the lock of the key's stripe; the others by a worker. */
 #ifndef SERVER_COMMAND_H
@@ -61,7 +62,7 @@ struct command {
 
 enum command_applied {
     COMMAND_WRITTEN,  /* under `dot`; store the cell */
-    COMMAND_REGISTER, /* registers only: no value has to travel; store the cell */
+    COMMAND_REGISTER, /* no new version: no value has to travel; store the cell */
     COMMAND_KEPT,     /* the outcome is known, and nothing changes but the marks */
     COMMAND_AGAIN,    /* a share of the counter is not held: read again */
     COMMAND_REFUSED,  /* no memory, or a clock too far ahead: nothing was done */
@@ -70,6 +71,7 @@ enum command_applied {
 struct command_result {
     enum command_applied applied;
     struct dot dot;
+    bool is_late; /* REFUSED for the clock, not for want of memory */
     struct outcome outcome;
     unsigned char *made; /* value bytes that own's new sibling or the outcome point to; or NULL */
     unsigned char context[CONTEXT_BYTES_MAX]; /* that the outcome points to */

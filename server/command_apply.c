@@ -168,6 +168,7 @@ void command_apply(struct command *command, struct cell *own, struct command_res
     assert(own->sibling_room > own->sibling_count);
     result->applied = COMMAND_KEPT;
     result->dot = (struct dot){NODE_NONE, 0};
+    result->is_late = false;
     result->made = NULL;
     result->outcome = (struct outcome){.status = OUTCOME_OK};
     command->marks.is_used = false;

@@ -88,6 +88,10 @@ bool command_supersede(struct applying *, struct sibling *write);
 /* As the class of the command has it: the one or the other. */
 bool command_replace(struct applying *, struct sibling *write);
 
+/* Makes the clock come after all that the cell and the client have seen (NULL: nothing).  False:
+ * that is too far ahead. */
+bool command_catch_up(struct applying *, const struct context *seen);
+
 /* Gives all values another expiry.  Returns whether that changed any. */
 bool command_set_expiry(struct applying *, uint64_t expiry_ms);
 /* Gives one sibling a register that is later than the one it has; `reg->hlc` is filled in. */
@@ -96,7 +100,9 @@ void command_set_register(struct applying *, struct sibling *, struct sibling_re
 /* Room for the bytes of a value, which the result keeps.  NULL: refused, and the result says so. */
 unsigned char *command_make_value(struct applying *, size_t bytes);
 
+/* There is no memory, or the clock would have to go too far ahead. */
 void command_refuse(struct applying *);
+void command_refuse_clock(struct applying *);
 
 /* The marks of an item that is new; those of one that was used. */
 void command_mark_new(struct applying *, bool key_is_binary);

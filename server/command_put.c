@@ -34,6 +34,12 @@ void command_refuse(struct applying *applying)
     applying->outcome->value = (struct slice){NULL, 0};
 }
 
+void command_refuse_clock(struct applying *applying)
+{
+    command_refuse(applying);
+    applying->result->is_late = true;
+}
+
 unsigned char *command_make_value(struct applying *applying, size_t bytes)
 {
     assert(applying->result->made == NULL);
@@ -61,9 +67,7 @@ static enum cell_put put_once(struct applying *applying, const struct sibling *w
     return cell_put_context(applying->own, write, seen);
 }
 
-/* Makes the clock come after all that the cell and the client have seen.  False: that is too far
- * ahead. */
-static bool catch_up(struct applying *applying, const struct context *seen)
+bool command_catch_up(struct applying *applying, const struct context *seen)
 {
     const struct command *command = applying->command;
     hlc_time newest = cell_clock(applying->own);
@@ -81,8 +85,8 @@ bool command_put(struct applying *applying, struct sibling *write, const struct 
 
     date_anew(applying, write);
     while (put_once(applying, write, seen) != CELL_PUT_DONE) {
-        if (!catch_up(applying, seen)) {
-            command_refuse(applying);
+        if (!command_catch_up(applying, seen)) {
+            command_refuse_clock(applying);
             return false;
         }
         date_anew(applying, write);

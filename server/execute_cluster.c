@@ -66,6 +66,12 @@ static void answer_now(struct execution *execution, struct operation *operation,
 
 /* ---- what has a key ---- */
 
+static bool lacked_memory(const struct request_answered *answered)
+{
+    return answered->answer == ANSWER_REFUSED && answered->outcome != NULL &&
+           answered->outcome->status == OUTCOME_NO_MEMORY;
+}
+
 static void answer(struct request_client *client, const struct request_answered *answered)
 {
     struct pending *pending = pending_of(client);
@@ -78,7 +84,9 @@ static void answer(struct request_client *client, const struct request_answered 
     struct execution execution = {worker, worker->store, connection, output};
     const bool is_done = answered->answer == ANSWER_DONE;
 
-    if (!is_done) {
+    if (lacked_memory(answered)) {
+        command_answer(&execution, answered->operation, answered->outcome);
+    } else if (!is_done) {
         command_answer_failure(&execution, answered->operation, answered->answer, answered->got,
                                answered->needed);
     } else if (answered->cell == NULL) {

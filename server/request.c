@@ -463,6 +463,9 @@ static void answer(struct request *request, const struct request_effects *effect
     } else if (effects->answer == ANSWER_DONE) {
         assert(request->has_outcome);
         answered.outcome = &request->outcome;
+    } else if (effects->answer == ANSWER_REFUSED && request->has_outcome &&
+               request->outcome.status == OUTCOME_NO_MEMORY) {
+        answered.outcome = &request->outcome;
     }
     request->client->answer(request->client, &answered);
 }

@@ -37,7 +37,8 @@ struct request_answered {
     const struct cell *cell;
     const struct command_marks *marks; /* of this node's own item, as it was before this use */
     struct item *item; /* if not NULL: it holds all values of `cell`, and may be referred to */
-    /* The other classes, DONE: what was decided, here or by the node that it was passed on to. */
+    /* The other classes, DONE: what was decided, here or by the node that it was passed on to.  Of
+     * what this node has refused for want of memory: just that (OUTCOME_NO_MEMORY). */
     const struct outcome *outcome;
 };
 

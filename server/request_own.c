@@ -407,6 +407,7 @@ struct coordinator_event own_apply(struct request *request, const struct request
                                         .self = requests->view->self,
                                         .drift_max_ms = settings.clock_drift_max_ms};
     applying.result.made = NULL;
+    applying.result.is_late = false;
     REQUEST_COUNT(requests, coordinated);
     if (!change_init(request, &applying.change, effects->own_hint_for,
                      request->operation.value.size))
@@ -415,6 +416,10 @@ struct coordinator_event own_apply(struct request *request, const struct request
     if (!apply_and_store(&applying)) {
         REQUEST_COUNT(requests, refused_memory);
         applying.result.applied = COMMAND_REFUSED;
+    }
+    if (applying.result.applied == COMMAND_REFUSED) {
+        request->has_outcome = !applying.result.is_late;
+        request->outcome = (struct outcome){.status = OUTCOME_NO_MEMORY};
     }
     is_hinted =
         applying.result.applied == COMMAND_WRITTEN || applying.result.applied == COMMAND_REGISTER;
