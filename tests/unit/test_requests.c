@@ -900,6 +900,7 @@ static void many_at_once_are_all_answered(void **state)
 
     (void)state;
     start_nodes(3);
+    settings.request_timeout_ms = 60 * 1000;
     for (unsigned i = 0; i < COUNT; i++) {
         snprintf(keys[i], sizeof keys[i], "k%u", i);
         struct operation operation = set_of(keys[i], keys[i], strlen(keys[i]));
@@ -909,6 +910,7 @@ static void many_at_once_are_all_answered(void **state)
         await(&asked[i]);
         assert_int_equal(asked[i].answer, ANSWER_DONE);
     }
+    settings.request_timeout_ms = 1000;
     drain();
     for (unsigned i = 0; i < COUNT; i += 97)
         assert_get(i % 3, keys[i], keys[i]);
@@ -922,6 +924,7 @@ static void past_the_bound_requests_that_are_answered_end_early(void **state)
 
     (void)state;
     start_nodes(3);
+    settings.request_timeout_ms = 60 * 1000;
     nodes[2].is_running = false; /* so none of them is done before its time */
     for (unsigned i = 0; i < REQUESTS_MAX + 100; i++) {
         struct operation operation = set_of(key_of(0, i % 16), "v", 1);
@@ -935,6 +938,7 @@ static void past_the_bound_requests_that_are_answered_end_early(void **state)
     }
     assert_int_equal(refused, 0);
     assert_true(STAT(0, ended_early) > 0);
+    settings.request_timeout_ms = 1000;
     nodes[2].is_running = true;
     drain();
 }
