@@ -182,7 +182,7 @@ static void walk_slice(struct walk *walk, const struct peer_field *field, struct
 /* One value behind the head.  WALK_PLACE gives its address. */
 static const unsigned char *walk_value(struct walk *walk, const unsigned char *bytes, size_t size)
 {
-    if (walk->values != NULL && size > 0) {
+    if ((walk->aim == WALK_LIST || walk->values != NULL) && size > 0) {
         if (walk->value_count < walk->value_room)
             walk->values[walk->value_count] = (struct slice){bytes, size};
         walk->value_count++;

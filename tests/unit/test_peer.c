@@ -62,6 +62,7 @@ static size_t encode(const struct peer_message *message, unsigned char *out)
     unsigned count = peer_values(message, values, SIBLINGS);
 
     assert_int_equal(used, peer_head_bytes(message));
+    assert_int_equal(peer_values(message, NULL, 0), count);
     check_one_walk(message, out, used, count);
     for (unsigned i = 0; i < count; i++) {
         memcpy(out + used, values[i].bytes, values[i].size);
