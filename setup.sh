@@ -22,7 +22,7 @@ PACKAGES_TEST=(
 PACKAGES_TEST_CLIENTS=(
     libmemcached-tools python3-pymemcache python3-pylibmc libcache-memcached-perl
     libcache-memcached-fast-perl php-cli php-memcached php-memcache nodejs npm shellcheck man-db
-    util-linux spin
+    util-linux spin iproute2 nftables iptables
 )
 
 say() {
