@@ -21,6 +21,7 @@ import unittest
 from connection import TIMEOUT_S, Connection
 
 SERVER = os.environ.get("RINGCACHED", "./ringcached")
+IN_CLUSTER = "CONFORMANCE_CLUSTER" in os.environ        # run.py --cluster
 SOURCE_DIR = os.path.dirname(os.path.abspath(__file__))
 BUILD_DIR = os.environ.get("CONFORMANCE_BUILD_DIR", os.path.join(os.getcwd(), "tests", "conformance"))
 
@@ -77,6 +78,7 @@ class Server:
             self.command += ["-l", listen, "-p", "-1"]
             if udp:
                 self.command += ["-U", "-1"]
+        self.companions = self._find_companions()
         self.command += list(args)
         environment = dict(os.environ, MEMCACHED_PORT_FILENAME=self.ports_file)
         environment.update(env or {})
@@ -86,9 +88,19 @@ class Server:
                                         cwd=self.directory.name)
         try:
             self._wait_until_up()
+            if self.companions is not None:
+                self.companions.start(args)
         except BaseException:
             self.kill()
             raise
+
+    def _find_companions(self):
+        if not IN_CLUSTER:
+            return None
+        from companions import Companions
+        companions = Companions()
+        self.command += companions.options_of_server()
+        return companions
 
     def _wait_until_up(self):
         give_up = time.monotonic() + 4 * TIMEOUT_S
@@ -148,6 +160,8 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.companions is not None:
+            self.companions.kill()
         self.log.close()
         self.directory.cleanup()
 
@@ -168,6 +182,8 @@ class Server:
                             "runtime error:", "Assertion"):
                 assert trouble not in log, log
             assert self.process.returncode == 0, "exit code %d\n%s" % (self.process.returncode, log)
+            if self.companions is not None:
+                self.companions.stop()
         finally:
             self.kill()
 
