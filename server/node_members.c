@@ -561,7 +561,7 @@ static bool has_name(struct node *node, const struct peer_cluster *cluster)
                     settings.node_name);
     }
     inside->complain_at_ms = now_ms + COMPLAIN_EACH_MS;
-    if (now_ms - inside->name_in_use_ms > NAME_FREE_MS)
+    if (now_ms - inside->name_in_use_ms > node_wait_ms(NAME_FREE_MS))
         end_as(node, EX_CONFIG,
                "another process runs as the node of this name: choose another "
                "--node-name, or stop that one first");
