@@ -9,27 +9,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define BACKLOG           128
 #define HELLO_BYTES_MAX   256
 #define WAITING_MAX       256 /* connections that have not greeted yet */
 #define ADDRESS_BYTES_MAX 256
+#define EVENTS_MAX        16
 
 /* A connection that has not greeted yet. */
 struct waiting {
     struct peer_listener *listener;
     struct waiting *next, *previous;
     int fd;
-    ev_io io;
     ev_timer timer;
 };
 
+/* Those that wait have an epoll set of their own, which is told at once when one goes: libev leaves
+ * a descriptor in its set until the next event there, and another thread has it by then. */
 struct peer_listener {
     struct peer_listener_options options;
     struct ev_loop *loop; /* NULL: not started */
-    int fd;
-    ev_io io;
+    int fd, waiting_fd;
+    ev_io io, waiting_io;
     struct waiting *waiting;
     unsigned waiting_count;
     char text[CONNECTION_ADDRESS_BYTES + 8];
@@ -108,7 +111,7 @@ static int forget(struct waiting *waiting)
     struct peer_listener *listener = waiting->listener;
     int fd = waiting->fd;
 
-    ev_io_stop(listener->loop, &waiting->io);
+    epoll_ctl(listener->waiting_fd, EPOLL_CTL_DEL, fd, NULL);
     ev_timer_stop(listener->loop, &waiting->timer);
     if (waiting->next != NULL)
         waiting->next->previous = waiting->previous;
@@ -145,15 +148,13 @@ static void read_use(struct waiting *waiting)
 }
 
 /* What makes no sense goes the way of background links, where it is refused and logged. */
-static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+static void look_at(struct waiting *waiting)
 {
-    struct waiting *waiting = io->data;
     unsigned char bytes[HELLO_BYTES_MAX];
     struct peer_message message;
     struct peer_room room = {0};
     uint64_t frame_bytes;
 
-    (void)loop, (void)events;
     if (waiting->listener->options.has_tls) {
         read_use(waiting);
         return;
@@ -176,6 +177,17 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
     }
 }
 
+static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+{
+    struct peer_listener *listener = io->data;
+    struct epoll_event readable[EVENTS_MAX];
+    int count = epoll_wait(listener->waiting_fd, readable, EVENTS_MAX, 0);
+
+    (void)loop, (void)events;
+    for (int i = 0; i < count; i++)
+        look_at(readable[i].data.ptr);
+}
+
 static void on_silence(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)loop, (void)events;
@@ -187,10 +199,12 @@ static void wait_for_greeting(struct peer_listener *listener, int fd)
 {
     const struct peer_message hello = {.type = PEER_HELLO, .hello = {.use = PEER_LINK_BACKGROUND}};
     struct waiting *waiting = calloc(1, sizeof *waiting);
+    struct epoll_event readable = {.events = EPOLLIN, .data.ptr = waiting};
     int least = listener->options.has_tls ? 1 : (int)peer_head_bytes(&hello);
 
     assert(least <= HELLO_BYTES_MAX);
-    if (waiting == NULL) {
+    if (waiting == NULL || epoll_ctl(listener->waiting_fd, EPOLL_CTL_ADD, fd, &readable) != 0) {
+        free(waiting);
         close(fd);
         return;
     }
@@ -202,10 +216,8 @@ static void wait_for_greeting(struct peer_listener *listener, int fd)
         waiting->next->previous = waiting;
     listener->waiting = waiting;
     listener->waiting_count++;
-    ev_io_init(&waiting->io, on_readable, fd, EV_READ);
     ev_timer_init(&waiting->timer, on_silence, listener->options.greeting_ms_max / 1000.0, 0.0);
-    waiting->io.data = waiting->timer.data = waiting;
-    ev_io_start(listener->loop, &waiting->io);
+    waiting->timer.data = waiting;
     ev_timer_start(listener->loop, &waiting->timer);
 }
 
@@ -260,8 +272,11 @@ struct peer_listener *peer_listener_open(const struct peer_listener_options *opt
     struct sockaddr_storage address;
     socklen_t address_bytes;
 
-    if (listener == NULL)
+    if (listener == NULL || (listener->waiting_fd = epoll_create1(EPOLL_CLOEXEC)) < 0) {
+        log_error("--cluster-listen %s: out of memory or descriptors", text);
+        free(listener);
         return NULL;
+    }
     listener->options = *options;
     if (!peer_address_resolve(text, strlen(text), &address, &address_bytes)) {
         log_error("--cluster-listen %s: is no address: say ADDRESS:PORT or [IPV6]:PORT", text);
@@ -273,6 +288,7 @@ struct peer_listener *peer_listener_open(const struct peer_listener_options *opt
         describe(listener);
         return listener;
     }
+    close(listener->waiting_fd);
     free(listener);
     return NULL;
 }
@@ -282,8 +298,10 @@ void peer_listener_start(struct peer_listener *listener, struct ev_loop *loop)
     assert(listener->loop == NULL);
     listener->loop = loop;
     ev_io_init(&listener->io, on_connection, listener->fd, EV_READ);
-    listener->io.data = listener;
+    ev_io_init(&listener->waiting_io, on_readable, listener->waiting_fd, EV_READ);
+    listener->io.data = listener->waiting_io.data = listener;
     ev_io_start(loop, &listener->io);
+    ev_io_start(loop, &listener->waiting_io);
 }
 
 void peer_listener_close(struct peer_listener *listener)
@@ -292,8 +310,11 @@ void peer_listener_close(struct peer_listener *listener)
         return;
     while (listener->waiting != NULL)
         close(forget(listener->waiting));
-    if (listener->loop != NULL)
+    if (listener->loop != NULL) {
         ev_io_stop(listener->loop, &listener->io);
+        ev_io_stop(listener->loop, &listener->waiting_io);
+    }
+    close(listener->waiting_fd);
     close(listener->fd);
     free(listener);
 }

@@ -1,7 +1,8 @@
 /* Peer listener: accepts the connections of other nodes, and looks at how each greets without
  * taking anything out of it: what a link is for decides which thread has it.
  *
- * Threads: belongs to the thread that runs the ev_loop. */
+ * Threads: belongs to the thread that runs the ev_loop; nothing here
+ * knows a descriptor any more that was handed over. */
 #ifndef SERVER_PEER_LISTENER_H
 #define SERVER_PEER_LISTENER_H
 
