@@ -302,6 +302,22 @@ void cells_sweep(struct store *store, uint64_t now_ms)
     look_for_room(store, evictions, now_ms);
 }
 
+void cell_store_prefetch(struct store *store, uint64_t hash, unsigned copies)
+{
+    const struct cell_store *cells = store->cells;
+    const unsigned number = atomic_load_explicit(&cells->forest_of[copies], memory_order_acquire);
+    const uint64_t partition = hash >> (64 - cells->options.partition_bits);
+
+    store_prefetch_index(store, hash);
+    if (number == 0)
+        return;
+    __builtin_prefetch(&cells->forests[number - 1].trees[partition], 1);
+    /* The leaves of all trees are one array, in the order of the hashes. */
+    __builtin_prefetch(cells->leaves[number - 1] + (hash >> (64 - cells->options.partition_bits -
+                                                             cells->options.leaf_bits)),
+                       1);
+}
+
 unsigned cell_store_read(struct stripe *stripe, uint64_t hash, struct slice key, uint64_t now_ms,
                          struct cell *into)
 {

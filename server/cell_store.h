@@ -58,6 +58,10 @@ bool cell_store_use_class(struct store *, unsigned copies);
 /* The forests in use; one more may be added later, none ever moves. */
 const struct merkle_forest *cell_store_forests(const struct store *, unsigned *count);
 
+/* Has the cache lines loaded that a write of a cell of that class will need first: those of the
+ * index and of the Merkle tree.  Without the lock; only a hint, which needs some time to be one. */
+void cell_store_prefetch(struct store *, uint64_t hash, unsigned copies);
+
 /* Reads the cell of a key; what has expired or was flushed counts as such.  Empty if nothing is
  * known of the key.  The handles of values are the addresses of their bytes, good until the lock is
  * let go or the key is written.  Returns how many siblings it needs room for: more than there is,

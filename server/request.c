@@ -335,6 +335,8 @@ bool request_begin(struct requests *requests, enum request_class class,
     name(request, forward);
     route_make(&request->coordinator.route, view->table, operation->hash,
                policy_copies(request->policy), view->self, requests->views);
+    if (class != REQUEST_READ && request->coordinator.route.nodes[0].is_self)
+        cell_store_prefetch(requests->store, operation->hash, policy_copies(request->policy));
     start = start_of(request, class, forward);
     start.cell = &request->cell;
     coordinator_init(&request->coordinator, &start);

@@ -141,6 +141,7 @@ void serve_store(struct requests *requests, struct peer_link *link, const struct
         return;
     }
     const unsigned copies = policy_copies(policy_of(store->key));
+    cell_store_prefetch(requests->store, hash, copies);
     struct replica_now now = own_now(requests, hash, copies);
     if (request->hint_for != NODE_NONE && !now.is_owner) {
         bytes = hint_bytes(store->key, request->cell);
