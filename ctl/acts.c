@@ -70,18 +70,11 @@ enum exit_code command_repair(const struct options *options, struct wire *wire, 
 }
 
 /* Hints for a node that is away stay: better to know that before the restart. */
-enum exit_code command_drain(const struct options *options, struct wire *wire, int count,
-                             char **words)
+static enum exit_code check_hints(struct wire *wire)
 {
     struct answer hints;
-    enum exit_code code = act(options, wire, "drain", count, words,
-                              &(struct wait){.title = "handing hints over",
-                                             .poll = "cluster hints",
-                                             .left = "hints_deliverable"});
+    enum exit_code code = answer_get(wire, "cluster hints", &hints);
 
-    if (code != EXIT_FINE || options->wait_s <= 0)
-        return code;
-    code = answer_get(wire, "cluster hints", &hints);
     if (code == EXIT_FINE && answer_number(&hints, NULL, "hints") > 0)
         code = wire_blame(wire, EXIT_REFUSED,
                           "%s hints are for nodes that are away and would end with a restart: wait "
@@ -89,4 +82,14 @@ enum exit_code command_drain(const struct options *options, struct wire *wire, i
                           answer_text(&hints, NULL, "hints"));
     answer_free(&hints);
     return code;
+}
+
+enum exit_code command_drain(const struct options *options, struct wire *wire, int count,
+                             char **words)
+{
+    return act(options, wire, "drain", count, words,
+               &(struct wait){.title = "handing hints over",
+                              .poll = "cluster hints",
+                              .left = "hints_deliverable",
+                              .check = check_hints});
 }

@@ -121,6 +121,8 @@ enum exit_code act_and_wait(const struct options *options, struct wire *wire, co
     code = answer_get(wire, text, &act);
     if (code == EXIT_FINE && options->wait_s > 0)
         code = wait_until_done(options, wire, &progress);
+    if (code == EXIT_FINE && progress.is_done && wait->check != NULL)
+        code = wait->check(wire);
     if (code == EXIT_FINE)
         report(options, &act, &progress);
     answer_free(&act);

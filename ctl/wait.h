@@ -18,6 +18,8 @@ struct wait {
     const char *left;  /* the number to become 0; NULL: partitions_left */
     const char *node;  /* whose number; NULL: the asked node's */
     const char *gone;  /* NULL, or: this node is to be no member any more */
+    /* NULL, or what is to be seen to once that is so; what it returns is what became of it all. */
+    enum exit_code (*check)(struct wire *);
 };
 
 /* Sends the command, with ` force` if the options say so, then waits as they say.  On EXIT_FINE it
