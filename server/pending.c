@@ -16,6 +16,9 @@
 /* A pending is 256 bytes; nearly all answers fit into the rest of them. */
 #define SMALL_BYTES 168
 
+/* Pendings that are kept for the next who needs one: a quarter of a megabyte. */
+#define FREE_MAX 1024u
+
 struct pending {
     struct request_client client;
     struct pending_queue *queue;
@@ -56,6 +59,8 @@ struct pending_queue {
 
 struct pendings {
     struct worker *worker;
+    unsigned used; /* pendings of all connections */
+    unsigned free_count;
     struct pending *free;
     struct pending_queue *queues, *free_queues;
     struct pending_queue *listed, **listed_end;
@@ -228,9 +233,10 @@ static void list(struct pending_queue *queue)
 static void update_waiting(struct pending_queue *queue)
 {
     if (queue->connection != NULL)
-        queue->connection->is_waiting = queue->held != NULL || queue->barriers > 0 ||
-                                        queue->count >= PENDING_MAX ||
-                                        queue->kept_bytes >= PENDING_BYTES_MAX;
+        queue->connection->is_waiting =
+            queue->held != NULL || queue->barriers > 0 || queue->count >= PENDING_MAX ||
+            queue->kept_bytes >= PENDING_BYTES_MAX ||
+            (queue->count > 0 && queue->pendings->used >= PENDING_WORKER_MAX);
 }
 
 bool pendings_have_listed(const struct pendings *pendings)
@@ -256,12 +262,15 @@ static struct pending *new_pending(struct pending_queue *queue, const struct ope
     struct pendings *pendings = queue->pendings;
     struct pending *pending = pendings->free;
 
-    if (pending != NULL)
+    if (pending != NULL) {
         pendings->free = pending->next;
-    else
+        pendings->free_count--;
+    } else {
         pending = malloc(sizeof *pending);
+    }
     if (pending == NULL)
         return NULL;
+    pendings->used++;
     memset(pending, 0, offsetof(struct pending, small));
     pending->queue = queue;
     pending->hash = operation->hash;
@@ -281,8 +290,14 @@ static void free_pending(struct pending *pending)
 
     assert(pending->kept == NULL);
     drop_large(pending);
+    pendings->used--;
+    if (pendings->free_count == FREE_MAX) {
+        free(pending);
+        return;
+    }
     pending->next = pendings->free;
     pendings->free = pending;
+    pendings->free_count++;
 }
 
 struct pending *pending_add(struct connection *connection, const struct operation *operation,

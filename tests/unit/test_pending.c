@@ -45,7 +45,7 @@ struct flight {
     struct item *item;
 };
 
-#define FLIGHTS_MAX     8192
+#define FLIGHTS_MAX     (PENDING_WORKER_MAX + 8192)
 #define MODEL_KEYS      512
 #define MODEL_BYTES_MAX (256 * 1024)
 
@@ -703,6 +703,37 @@ static void no_more_is_read_than_may_be_pending(void **state)
     client_close(fd);
 }
 
+static void no_more_is_read_than_may_be_pending_for_all_together(void **state)
+{
+    enum { CLIENTS = 80, COMMANDS = 900 };
+    char *says = malloc(COMMANDS * 16), *hears = malloc(COMMANDS * 16);
+    size_t said = 0, heard = 0;
+    int fds[CLIENTS];
+
+    (void)state;
+    percent_per_turn = 0;
+    start();
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        said += (size_t)sprintf(says + said, "mg k%u v\r\n", i % 100);
+        heard += (size_t)sprintf(hears + heard, "EN\r\n");
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        fds[i] = client_attach(&listener);
+        client_send(fds[i], says, said);
+    }
+    client_wait_until(in_flight_max >= PENDING_WORKER_MAX);
+    client_pause_ms(20);
+    assert_true(in_flight_max < PENDING_WORKER_MAX + CLIENTS * WORKER_BATCH_MAX);
+    percent_per_turn = 50;
+    worker_wake(workers_get(0));
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_expect_bytes(fds[i], hears, heard);
+        client_close(fds[i]);
+    }
+    free(says);
+    free(hears);
+}
+
 static void answers_behind_a_slow_one_are_bounded(void **state)
 {
     enum { VALUE_BYTES = 100000, GETS = 200 };
@@ -925,6 +956,7 @@ int main(void)
         TEST(clients_that_close_with_commands_in_flight_leave_nothing_behind),
         TEST(commands_in_flight_go_on_when_their_client_is_gone),
         TEST(no_more_is_read_than_may_be_pending),
+        TEST(no_more_is_read_than_may_be_pending_for_all_together),
         TEST(answers_behind_a_slow_one_are_bounded),
 #ifdef WITH_TLS
         TEST(what_comes_later_is_encrypted_too),
