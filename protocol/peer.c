@@ -419,7 +419,7 @@ size_t peer_encode(const struct peer_message *message, unsigned char *out, size_
     assert(room >= PEER_HEADER_BYTES);
     walk = walk_message(message, walk);
     *value_count = walk.value_count;
-    if (walk.lacks_room || walk.value_count > value_room)
+    if (walk.lacks_room || walk.value_count > value_room || walk.value_bytes > UINT32_MAX - room)
         return 0;
     return write_header(&walk, message->type, out);
 }

@@ -217,7 +217,7 @@ enum peer_parse {
 
 /* All of that in one walk, for frames that are small: writes the head to `out`, which has `room`
  * bytes (from PEER_HEADER_BYTES on, all of which may be written to), lists the values, and returns
- * the bytes of the head; 0: `room` or `value_room` is too small. */
+ * the bytes of the head; 0: `room` or `value_room` is too small, or the frame too large. */
 size_t peer_encode(const struct peer_message *, unsigned char *out, size_t room,
                    struct slice *values, unsigned value_room, unsigned *value_count);
 

@@ -297,12 +297,15 @@ static void append_parts(struct peer_link *link, struct item *item, const struct
     link->stats.frames_sent++;
 }
 
-/* A frame that is not small. */
-static void send_measured(struct peer_link *link, const struct peer_message *message,
+/* A frame that is not small.  False: it is larger than any may be. */
+static bool send_measured(struct peer_link *link, const struct peer_message *message,
                           struct item *item)
 {
     size_t head_bytes = peer_head_bytes(message);
     unsigned value_count = peer_values(message, NULL, 0);
+
+    if (head_bytes + peer_value_bytes(message) > UINT32_MAX)
+        return false;
     unsigned char *head = malloc(head_bytes);
     struct slice *parts = malloc((value_count + 1) * sizeof *parts);
 
@@ -315,9 +318,11 @@ static void send_measured(struct peer_link *link, const struct peer_message *mes
     }
     free(head);
     free(parts);
+    return true;
 }
 
-static void send_message(struct peer_link *link, const struct peer_message *message,
+/* False: the frame is too large. */
+static bool send_message(struct peer_link *link, const struct peer_message *message,
                          struct item *item)
 {
     unsigned char head[HEAD_BYTES];
@@ -329,10 +334,11 @@ static void send_message(struct peer_link *link, const struct peer_message *mess
     if (head_bytes > 0) {
         parts[0] = (struct slice){head, head_bytes};
         append_parts(link, item, parts, value_count + 1);
-    } else {
-        send_measured(link, message, item);
+    } else if (!send_measured(link, message, item)) {
+        return false;
     }
     queue(link);
+    return true;
 }
 
 bool peer_link_send(struct peer_link *link, const struct peer_message *message, struct item *item)
@@ -343,8 +349,7 @@ bool peer_link_send(struct peer_link *link, const struct peer_message *message, 
         link->stats.refused_full++;
         return false;
     }
-    send_message(link, message, item);
-    return true;
+    return send_message(link, message, item);
 }
 
 /* Why nothing more can be sent or received. */
@@ -410,7 +415,7 @@ void peer_link_refuse(struct peer_link *link, const char *reason)
         return;
     message.refused.reason = (struct slice){(const unsigned char *)reason, strlen(reason)};
     log_reason(link, reason);
-    send_message(link, &message, NULL);
+    (void)send_message(link, &message, NULL);
     link->is_closing = true;
 }
 
@@ -421,7 +426,7 @@ static void on_greeting(struct peer_link *link, const struct peer_message *messa
 
     peer_greeting_step(&link->greeting, message, &effects);
     if (effects.has_answer)
-        send_message(link, &effects.answer, NULL);
+        (void)send_message(link, &effects.answer, NULL);
     if (effects.failure != NULL) {
         log_reason(link, effects.failure);
         link->is_closing = true;
@@ -638,7 +643,7 @@ static void on_connected(struct peer_link *link)
         return;
     }
     hello.hello = link->greeting.own;
-    send_message(link, &hello, NULL);
+    (void)send_message(link, &hello, NULL);
     wait_for(link, EV_READ);
 }
 

@@ -354,7 +354,7 @@ void requests_start(struct requests *requests, enum request_class class,
 
     assert(requests->view != NULL);
     REQUEST_COUNT(requests, started);
-    if (requests->view->table != NULL &&
+    if (requests->view->table != NULL && requests->view->self != NODE_NONE &&
         request_begin(requests, class, operation, item, client, NULL, NULL))
         return;
     REQUEST_COUNT(requests, answered_refused);

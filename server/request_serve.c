@@ -63,10 +63,15 @@ void serve_fetch(struct requests *requests, struct peer_link *link, const struct
     requests->message.fetched = replica_fetch(&requests->own, &fetch->request, &now);
     item =
         requests->message.fetched.cell == NULL ? NULL : cell_store_item(stripe, hash, fetch->key);
-    if (item != NULL && (item->bits & ITEM_LONG) == 0)
-        item = NULL;
-    links_reply(requests, link, item);
+    if (item == NULL || (item->bits & ITEM_LONG) == 0) {
+        links_reply(requests, link, NULL); /* copies the values */
+        store_unlock(stripe);
+        return;
+    }
+    item_ref(item);
     store_unlock(stripe);
+    links_reply(requests, link, item);
+    item_unref(requests->store, item);
 }
 
 /* ---- stores ---- */

@@ -975,6 +975,71 @@ static void a_message_of_a_former_life_is_dropped(void **state)
     drain();
 }
 
+/* A flush that one replica knows of already: it has to be written under a dot that comes after. */
+static void a_write_that_a_replica_finds_covered_is_written_again(void **state)
+{
+    const char *key;
+
+    (void)state;
+    start_nodes(3);
+    key = key_of(0, 0);
+    const hlc_time flushed = hlc_of_ms(now_ms() + 2000);
+    nodes[1].cluster.view.flushed_up_to = flushed;
+    assert_set(0, key, "value");
+    drain();
+    assert_true(STAT(0, rewrites) >= 1);
+    for (unsigned node = 0; node < 3; node++)
+        assert_held(node, key, 5);
+    for (unsigned node = 0; node < 3; node++)
+        nodes[node].cluster.view.flushed_up_to = flushed;
+    assert_get(1, key, "value");
+    drain();
+}
+
+static void what_was_flushed_is_not_read(void **state)
+{
+    (void)state;
+    start_nodes(3);
+    assert_set(0, key_of(0, 0), "value");
+    drain();
+    turn_for(2);
+    for (unsigned node = 0; node < 3; node++)
+        nodes[node].cluster.view.flushed_up_to = hlc_of_ms(now_ms());
+    for (unsigned node = 0; node < 3; node++)
+        assert_get(node, key_of(0, 0), NULL);
+    drain();
+}
+
+/* Its clock is two minutes ahead, as far as the others can see. */
+static void a_cell_from_the_future_is_refused(void **state)
+{
+    static const char value[] = "value";
+    struct requests *requests;
+    struct sibling sibling, room;
+    struct operation operation;
+    struct cell cell;
+    uint64_t bytes;
+
+    (void)state;
+    start_nodes(2);
+    requests = nodes[0].worker.requests;
+    operation = operation_of(VERB_GET, key_of(1, 0));
+    sibling = sibling_of_value((struct dot){id_of(0), hlc_of_ms(now_ms() + 120000)}, 0, 0, 5, 1,
+                               (uint64_t)(uintptr_t)value);
+    cell_init(&cell, &room, 1);
+    cell_make_common(&cell, &sibling, false);
+    requests_begin_turn(requests);
+    requests->message.type = PEER_STORE;
+    requests->message.store = (struct peer_store){
+        .request = {.operation = 1, .key_hash = operation.hash, .dot = sibling.dot, .cell = &cell},
+        .key = operation.key};
+    assert_true(links_send(requests, id_of(1), NULL));
+    turn_for(50);
+    assert_int_equal(STAT(1, refused_clock), 1);
+    assert_int_equal(nodes[0].cluster.refused_clocks, 1);
+    assert_int_equal(held(1, key_of(1, 0), &bytes), 0);
+}
+
 static void an_owner_may_answer_alone_only_if_r_is_one_and_it_is_warm(void **state)
 {
     struct operation operation;
@@ -1019,6 +1084,9 @@ int main(void)
         TEST(past_the_bound_requests_that_are_answered_end_early),
         TEST(who_is_cut_off_hears_nothing_and_is_not_heard),
         TEST(a_message_of_a_former_life_is_dropped),
+        TEST(a_write_that_a_replica_finds_covered_is_written_again),
+        TEST(what_was_flushed_is_not_read),
+        TEST(a_cell_from_the_future_is_refused),
         TEST(an_owner_may_answer_alone_only_if_r_is_one_and_it_is_warm),
     };
 
