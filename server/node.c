@@ -107,11 +107,19 @@ void node_link_changed(struct node *node, node_id peer, bool is_up)
                                               .peer = peer});
 }
 
+/* Sent a millisecond later than they are, so that no ping from before has their time. */
 void node_ping_all(struct node *node)
 {
-    for (unsigned i = 0; i < node->liveness.peer_count; i++)
-        step_liveness(node, (struct liveness_event){.type = LIVENESS_LATE,
-                                                    .peer = node->liveness.peers[i].id});
+    for (unsigned i = 0; i < node->liveness.peer_count; i++) {
+        node_id peer = node->liveness.peers[i].id;
+        const struct ping ping = {.from = node->id,
+                                  .to = peer,
+                                  .incarnation = node->incarnation,
+                                  .sent_ms = node_now_ms(node) + 1,
+                                  .reaches_you = liveness_is_reachable(&node->liveness, peer)};
+        if (ping.reaches_you)
+            send_ping(node, &ping);
+    }
 }
 
 static void find_peers(struct node *node)

@@ -116,8 +116,12 @@ struct node_flush_job {
     struct cluster_job job;
     uint64_t at_ms; /* when it is to happen, milliseconds since 1970; 0: at once */
     bool is_done;   /* out: every reachable node has done it, or will when it is time */
+    /* for node_flush.c */
     struct node_flush_job *next_waiting;
     struct flush_wait *wait;
+    uint64_t asked_ms; /* for clocks; 0: all have said theirs */
+    hlc_time newest;   /* of them */
+    bool lacks_clocks; /* not all did in time */
 };
 
 /* For cluster_ask(): the whole cluster is emptied.  Finishes once all reachable nodes have raised

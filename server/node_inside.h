@@ -102,7 +102,7 @@ void node_link_changed(struct node *, node_id peer, bool is_up);
 /* A frame came over a background link, be it this node's or the peer's. */
 void node_hear(struct node *, struct peer_link *, const struct peer_message *);
 
-/* Has all peers pinged now. */
+/* Pings all peers that are reachable, besides what liveness asks for. */
 void node_ping_all(struct node *);
 
 /* "b", or the number if it has no record. */
