@@ -199,6 +199,8 @@ void node_repair_ping(struct node *node, const struct peer_ping *ping)
         return;
     repair_step_warming(
         repair, (struct warming_event){.type = WARMING_PING, .peer = from, .ping = &ping->ping});
+    if (repair->fill.wanted_count > 0 && !fill_is_active(&repair->fill)) /* is it warm now? */
+        repair_step_fill(repair, (struct fill_event){.type = FILL_TICK});
     sync = liveness_is_reachable(&node->liveness, from) ? repair_sync_with(repair, from) : NULL;
     if (sync != NULL)
         repair_step_sync(repair, sync,
