@@ -13,6 +13,11 @@ import unittest
 
 import harness
 
+try:  # in pymemcache from 4.0.1 on
+    from pymemcache.client.ext.aws_ec_client import AWSElastiCacheHashClient
+except ImportError:
+    AWSElastiCacheHashClient = None
+
 RINGCTL = os.path.join(os.path.dirname(os.environ.get("RINGCACHED", "./ringcached")), "ringctl")
 SOURCE_DIR = os.path.dirname(os.path.abspath(__file__))
 DOCUMENTATION = os.path.join(SOURCE_DIR, "..", "..", "docs", "CLUSTER.md")
@@ -253,6 +258,17 @@ class Discovery(Cluster):
         after = self.a.ctl("config")[1]
         self.assertGreater(int(after.split()[1]), int(between.split()[1]))
         self.assertNotIn("|%d" % leaver.port, after)
+
+
+    @unittest.skipIf(AWSElastiCacheHashClient is None, "not installed: pymemcache with auto-discovery")
+    def test_a_client_with_auto_discovery_finds_all_nodes(self):
+        client = AWSElastiCacheHashClient("127.0.0.1:%d" % self.a.port, timeout=10)
+        self.assertEqual(sorted(client.clients),
+                         sorted("127.0.0.1:%d" % node.port for node in self.nodes.values()))
+        for i in range(50):
+            self.assertTrue(client.set("discovered%d" % i, b"v", noreply=False))
+            self.assertEqual(client.get("discovered%d" % i), b"v")
+        client.close()
 
 
 class Acts(Cluster):
