@@ -552,7 +552,8 @@ static bool has_name(struct node *node, const struct peer_cluster *cluster)
     struct node_inside *inside = node->inside;
     uint64_t now_ms = node_now_ms(node);
 
-    if (node->restart.state != RESTART_FINDING || !cluster->is_name_in_use)
+    if ((node->restart.state != RESTART_FINDING && node->restart.state != RESTART_ASKING) ||
+        !cluster->is_name_in_use)
         return true;
     if (inside->name_in_use_ms == 0) {
         inside->name_in_use_ms = now_ms;
@@ -587,6 +588,24 @@ static bool hear_cluster(struct node *node, const struct peer_cluster *cluster,
     return true;
 }
 
+/* Who answered may know this node by its earlier life, and at another address: what it says to a
+ * member would not come here. */
+static void tell_own_record(struct node *node, struct peer_link *link)
+{
+    const struct claimant_send send = {peer_link_peer(link), CLAIMANT_MEMBERSHIP};
+    struct peer_message message = {.type = PEER_CLAIMANT};
+    unsigned char *bytes;
+
+    if (node->has_begun || !node->has_claimant || !membership_has(&node->membership, node->id))
+        return;
+    bytes = malloc(claimant_message_bytes(&node->claimant, &send) + 1);
+    if (bytes == NULL)
+        return;
+    claimant_compose(&node->claimant, &send, bytes, &message.claimant);
+    (void)peer_link_send(link, &message, NULL);
+    free(bytes);
+}
+
 void node_members_on_talk(struct node *node, struct peer_link *link,
                           const struct peer_message *message)
 {
@@ -600,8 +619,10 @@ void node_members_on_talk(struct node *node, struct peer_link *link,
         event.type = RESTART_ANSWERED;
         event.answer = &message->restart_answer.answer;
         if (hear_cluster(node, &message->restart_answer.cluster,
-                         message->restart_answer.membership))
+                         message->restart_answer.membership)) {
             step_restart(node, event);
+            tell_own_record(node, link);
+        }
         begin_if_ready(node);
     } else {
         event.type = RESTART_JOINED;

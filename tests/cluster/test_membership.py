@@ -1,10 +1,11 @@
 """Who a node is, and who belongs to its cluster: what happens at starts and ends."""
 
 import re
+import shutil
 import subprocess
 
 from harness import ClusterCase
-from nodes import SERVER, wait_until
+from nodes import SERVER, free_port, wait_until
 
 
 def lines_since_start(node):
@@ -76,6 +77,29 @@ class Starts(ClusterCase):
         cluster.restart(node)
         self.wait_until_one(list(cluster))
         self.assertEqual(id_of(node), was)
+
+    def test_it_may_come_back_at_another_address(self):
+        cluster = self.three_nodes()
+        node = cluster["n2"]
+        was = id_of(node)
+        node.kill()
+        node.peer_port = free_port()
+        node.start(cluster.options)
+        self.wait_until_one(list(cluster))
+        self.assertEqual(id_of(node), was)
+        self.client(node).set(b"key", b"value")
+        self.assertEqual(self.client(cluster["n1"]).get(b"key"), b"value")
+
+    def test_a_copy_of_a_node_that_runs_ends(self):
+        cluster = self.three_nodes()
+        node, copy = cluster["n2"], cluster.new_node("copy")
+        shutil.copy(node.state_file, copy.state_file)
+        copy.name = "n2"
+        copy.start(cluster.options)
+        self.assertEqual(copy.process.wait(25), 78)
+        copy.process = None
+        self.assertIn("another process runs as the node of this name", copy.read_log())
+        self.wait_until_one([other for other in cluster if other is not copy])
 
     def test_a_cluster_whose_nodes_all_start_again_finds_itself(self):
         cluster = self.three_nodes()
