@@ -150,6 +150,7 @@ static const struct peer_field stored_fields[] = {
     U32(struct store_reply, round),
     CHOICE(struct store_reply, status, STORE_STORED, STORE_REFUSED_HINTS),
     U64(struct store_reply, clock),
+    FLAG(struct store_reply, is_flushed),
     END,
 };
 

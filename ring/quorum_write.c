@@ -217,6 +217,10 @@ static void on_covered(struct quorum_write *write, unsigned i, const struct writ
 #ifdef RING_BREAK_COVERED
     on_stored(write, i, event->now_ms, effects);
 #else
+    if (event->reply->is_flushed && write->is_answered) {
+        on_stored(write, i, event->now_ms, effects); /* it was, and is gone like all the others */
+        return;
+    }
     /* Only what is new can be covered: a register cannot, whatever the peer says. */
     if (write->dot.node == NODE_NONE || write->round + 1 >= WRITE_ROUNDS_MAX) {
         on_refused(write, i, event->now_ms, effects);

@@ -17,6 +17,8 @@
  * Covered: a replica has already seen the dot.  If the own cell does not hold it any more, a newer
  * write of this very node came first, and the dot counts as stored there.  Else a clock was slow
  * or a flush came in between: the caller writes the same under a fresh dot, and all get it anew.
+ * But what the client was told to be done before a replica heard of the flush is flushed: written
+ * anew it would outlive a flush_all that came after it.
  *
  * Dynamo, sections 4.5 and 4.6.
  *
@@ -53,7 +55,8 @@ struct store_reply {
     uint64_t operation;
     uint32_t round;
     enum store_status status;
-    hlc_time clock; /* with STORE_COVERED: what a fresh dot has to come after */
+    hlc_time clock;  /* with STORE_COVERED: what a fresh dot has to come after */
+    bool is_flushed; /* likewise: by a flush, and by nothing that the replica's cell knows */
 };
 
 /* How often a covered write is tried again. */

@@ -133,6 +133,7 @@ struct replica_stored replica_store(struct cell *own, const struct store_request
         hlc_time clock = cell_clock(own);
         stored.reply.status = STORE_COVERED;
         stored.reply.clock = clock > now->flushed_up_to ? clock : now->flushed_up_to;
+        stored.reply.is_flushed = !cell_covers(own, request->dot);
         return stored;
     }
     stored.is_changed = merge(own, request, now);

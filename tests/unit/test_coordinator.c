@@ -449,7 +449,7 @@ static void on_store(const struct message *message)
     struct node *node = &nodes[message->to];
     struct replica_now now = replica_of(node);
     struct store_request request = message->store;
-    struct store_reply reply = {request.operation, request.round, STORE_REFUSED_MEMORY, 0};
+    struct store_reply reply = {request.operation, request.round, STORE_REFUSED_MEMORY, 0, false};
 
     request.cell = &message->cell;
     if (!node->refuses_memory)

@@ -407,7 +407,7 @@ static void every_field_of_every_message_travels(void **state)
         [PEER_FETCH] = {sizeof(struct peer_fetch), 3},
         [PEER_FETCHED] = {sizeof(struct fetch_reply), 6},
         [PEER_STORE] = {sizeof(struct peer_store), 3},
-        [PEER_STORED] = {sizeof(struct store_reply), 0},
+        [PEER_STORED] = {sizeof(struct store_reply), 7},
         [PEER_FORWARD] = {sizeof(struct peer_forward) - later_tried, 58},
         [PEER_FORWARDED] = {sizeof(struct peer_forwarded), 10},
         [PEER_HINT] = {sizeof(struct peer_hint), 0},

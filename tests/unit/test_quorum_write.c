@@ -25,7 +25,7 @@ static void start(unsigned needed)
 
 static void reply_round(node_id from, enum store_status status, uint32_t round)
 {
-    struct store_reply reply = {OPERATION, round, status, 500};
+    struct store_reply reply = {OPERATION, round, status, 500, false};
     step((struct write_event){.type = WRITE_REPLY, .now_ms = 5, .from = from, .reply = &reply});
 }
 
@@ -276,7 +276,7 @@ static void refusals_are_not_failures_and_the_next_one_is_tried(void **state)
 
 static void repeated_strange_and_mislabeled_replies_change_nothing(void **state)
 {
-    struct store_reply other = {OPERATION + 1, 0, STORE_STORED, 0};
+    struct store_reply other = {OPERATION + 1, 0, STORE_STORED, 0, false};
 
     (void)state;
     make_route(3, 5, 1);
@@ -329,6 +329,27 @@ static void a_write_covered_after_the_answer_goes_to_all_again(void **state)
     reply(2, STORE_STORED);
     assert_false(effects.answers);
     reply(3, STORE_STORED);
+    assert_true(effects.is_done);
+}
+
+static void flushed(node_id from)
+{
+    struct store_reply reply = {OPERATION, write.round, STORE_COVERED, 500, true};
+    step((struct write_event){.type = WRITE_REPLY, .now_ms = 5, .from = from, .reply = &reply});
+}
+
+static void what_was_answered_before_a_flush_is_not_written_again_after_it(void **state)
+{
+    (void)state;
+    make_route(3, 5, 1);
+    start(2);
+    flushed(2); /* the client has heard nothing yet: its write comes after the flush */
+    assert_true(effects.rewrites);
+    rewritten(501);
+    reply(2, STORE_STORED);
+    assert_answer(ANSWER_DONE, 2, 2);
+    flushed(3);
+    assert_false(effects.rewrites);
     assert_true(effects.is_done);
 }
 
@@ -417,6 +438,7 @@ int main(void)
         cmocka_unit_test(repeated_strange_and_mislabeled_replies_change_nothing),
         cmocka_unit_test(a_covered_write_is_written_again_and_all_get_it),
         cmocka_unit_test(a_write_covered_after_the_answer_goes_to_all_again),
+        cmocka_unit_test(what_was_answered_before_a_flush_is_not_written_again_after_it),
         cmocka_unit_test(a_covered_write_that_was_superseded_counts_as_stored),
         cmocka_unit_test(writing_again_is_bounded_and_may_be_refused),
         cmocka_unit_test(a_register_cannot_be_covered),

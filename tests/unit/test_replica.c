@@ -142,6 +142,7 @@ static void a_new_dot_that_was_seen_is_covered(void **state)
     struct replica_stored stored = store_new(1, at(10));
     assert_int_equal(stored.reply.status, STORE_COVERED);
     assert_int_equal(stored.reply.clock, at(20));
+    assert_false(stored.reply.is_flushed);
     assert_false(stored.is_changed);
     assert_null(cell_find(&own, (struct dot){1, at(10)}));
     /* The same cell as a repair is no new write: it merges, and loses. */
@@ -158,6 +159,7 @@ static void a_new_dot_before_the_flush_is_covered(void **state)
     struct replica_stored stored = store_new(1, at(10));
     assert_int_equal(stored.reply.status, STORE_COVERED);
     assert_int_equal(stored.reply.clock, at(50));
+    assert_true(stored.reply.is_flushed);
     assert_int_equal(store((struct store_request){0}).reply.status, STORE_STORED);
     assert_int_equal(own.sibling_count, 0); /* neither what was here nor what came */
 }
