@@ -246,7 +246,7 @@ FAULTS = {
 
 def describe(run):
     latency = run["latency_us"]["all"]
-    failed = sum(run["failures"].values()) if isinstance(run["failures"], dict) else run["failures"]
+    failed = sum(count for count in run["failures"].values() if isinstance(count, int))
     return {"p99": latency["p99"], "p99.9": latency["p99.9"], "max": latency["max"], "requests": run["requests"],
             "failed": failed}
 
