@@ -487,22 +487,6 @@ unsigned node_copies(void)
     return the_cluster->copies;
 }
 
-bool cluster_takes_policies(struct cluster *cluster, const struct policies *policies)
-{
-    uint32_t copies = policies_copies(policies);
-
-    if (highest(copies) > cluster->copies) {
-        log_error("a policy has %u copies, and the cluster's table room for %u: to have more, all "
-                  "its nodes have to start again together",
-                  highest(copies), cluster->copies);
-        return false;
-    }
-    if (use_classes(cluster, copies))
-        return true;
-    log_error("out of memory for another number of copies");
-    return false;
-}
-
 struct cluster *cluster_start(struct store *store)
 {
     struct cluster *cluster = cluster_new(store, settings.threads);

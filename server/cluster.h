@@ -34,7 +34,6 @@ struct hint_queue;
 struct node;
 struct peer_secret;
 struct peer_tls;
-struct policies;
 struct store;
 
 struct cluster_peer {
@@ -71,14 +70,6 @@ struct cluster *cluster_start(struct store *);
 /* After workers_start() and listeners_open(): listens for peers and starts the cluster thread,
  * which finds or joins its cluster.  False, and why is logged, if it cannot listen. */
 bool cluster_run(struct cluster *);
-
-/* Before policies_replace(): makes the store ready for their numbers of copies.  False, and why is
- * logged: the cluster's table has room for fewer, or memory is short. */
-bool cluster_takes_policies(struct cluster *, const struct policies *);
-
-/* After that, before clients are accepted: waits until this node has a table, so that the first of
- * them are not refused; but not for longer than this. */
-void cluster_wait_until_serving(struct cluster *, unsigned ms_max);
 
 /* Before workers_stop(): hints are handed over (in bounded time), peers told, the thread joined.
  * Workers may still call all below; views stay as they are, and jobs are not run any more. */

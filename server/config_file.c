@@ -1,6 +1,5 @@
 #include "server/config_file.h"
 #include "ring/table.h"
-#include "server/cluster.h"
 #include "server/log.h"
 #include "server/option_value.h"
 #include <errno.h>
@@ -407,9 +406,7 @@ void config_file_reload(const char *path)
     fclose(errors);
     log_lines(complaints);
     free(complaints);
-    if (!is_fine ||
-        (cluster_get() != NULL && !cluster_takes_policies(cluster_get(), &policies)) ||
-        !policies_replace(&policies))
+    if (!is_fine || !policies_replace(&policies))
         log_error("%s: not reloaded: all stays as it was", path);
     else
         log_notice("%s: %u policies are in force now; other settings need a restart", path,
