@@ -81,7 +81,7 @@ static void apply_get(struct applying *applying)
         decide_winner(applying, asks_to_win);
     if (execution_flag_is_first(operation, 't', is_created ? 'N' : 'T'))
         expiry_ms = old_expiry_ms;
-    outcome->ttl_s = execution_ttl_s(expiry_ms, now_ms);
+    outcome->ttl_s = command_ttl_s(expiry_ms, now_ms);
     outcome->was_hit_before = applying->command->marks.was_fetched;
     outcome->idle_s = command_idle_s(&applying->command->marks, now_ms);
     if (!applying_has(applying, OPERATION_KEEP_COLD))

@@ -22,7 +22,7 @@ static void fill_counted(struct applying *applying, size_t digits, uint64_t expi
     outcome->value = (struct slice){applying->result->made, digits};
     if (execution_flag_is_first(applying->operation, 't', is_created ? 'N' : 'T'))
         expiry_ms = applying->shown.sibling.reg.expires_ms;
-    outcome->ttl_s = execution_ttl_s(expiry_ms, applying->command->now_ms);
+    outcome->ttl_s = command_ttl_s(expiry_ms, applying->command->now_ms);
     outcome->key_is_binary = applying->command->marks.key_is_binary;
     command_fill_state(applying);
 }

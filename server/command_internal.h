@@ -44,6 +44,11 @@ void command_values_deinit(struct command_values *);
 /* Seconds since the last access of the item that the marks are of. */
 uint32_t command_idle_s(const struct command_marks *, uint64_t now_ms);
 
+/* Seconds until `expiry_ms`, rounded up; -1: never.  But that time was counted from the clock of
+ * another node, which may be ahead, and 60 seconds must not be shown as 61: so a little more than a
+ * whole number is that number. */
+int64_t command_ttl_s(uint64_t expiry_ms, uint64_t now_ms);
+
 /* The cas value that clients see of a cell that is not empty: 0 under -C. */
 uint64_t command_token(const struct cell *);
 

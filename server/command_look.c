@@ -4,9 +4,23 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* What the clocks of two nodes may be apart before a client sees it in a time to live. */
+#define CLOCKS_APART_MS 200
+
 uint64_t command_token(const struct cell *cell)
 {
     return settings.uses_cas ? cell_token(cell) : 0;
+}
+
+int64_t command_ttl_s(uint64_t expiry_ms, uint64_t now_ms)
+{
+    if (expiry_ms == 0)
+        return -1;
+    if (expiry_ms <= now_ms)
+        return 0;
+    if (expiry_ms - now_ms <= CLOCKS_APART_MS)
+        return 1;
+    return (int64_t)((expiry_ms - now_ms - CLOCKS_APART_MS + 999) / 1000);
 }
 
 bool command_is_expired(const struct sibling *sibling, uint64_t now_ms)

@@ -51,7 +51,7 @@ static void fill_hit(struct showing *showing)
     outcome->client_flags = showing->shown.sibling.client_flags;
     outcome->cas = command_token(showing->cell);
     outcome->key_is_binary = key_is_binary(showing);
-    outcome->ttl_s = execution_ttl_s(showing->shown.sibling.reg.expires_ms, now_ms);
+    outcome->ttl_s = command_ttl_s(showing->shown.sibling.reg.expires_ms, now_ms);
     outcome->was_hit_before = showing->marks->was_fetched;
     outcome->idle_s = command_idle_s(showing->marks, now_ms);
 }

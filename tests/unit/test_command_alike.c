@@ -508,6 +508,7 @@ static void run_step(uint64_t seed, unsigned step, bool has_contexts)
 static void run_history(uint64_t seed, bool has_contexts)
 {
     random_state.state = seed;
+    fake_ms += 1000 - fake_ms % 1000; /* the cells' node rounds fractions of a second otherwise */
     memset(memories, 0, sizeof memories);
     may_expire_at_once = !has_contexts;
     conversation_execute = execute_batch;
