@@ -71,6 +71,10 @@ struct cluster *cluster_start(struct store *);
  * which finds or joins its cluster.  False, and why is logged, if it cannot listen. */
 bool cluster_run(struct cluster *);
 
+/* After that, before clients are accepted: waits until this node has a table, so that the first of
+ * them are not refused; but not for longer than this. */
+void cluster_wait_until_serving(struct cluster *, unsigned ms_max);
+
 /* Before workers_stop(): hints are handed over (in bounded time), peers told, the thread joined.
  * Workers may still call all below; views stay as they are, and jobs are not run any more. */
 void cluster_stop(struct cluster *);
