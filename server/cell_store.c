@@ -284,7 +284,7 @@ bool cell_store_has_room(const struct store *store)
 void cells_sweep(struct store *store, uint64_t now_ms)
 {
     struct cell_store *cells = store->cells;
-    const uint64_t grace_ms = cells->options.tombstone_grace_ms;
+    const hlc_time before = cell_reap_before(now_ms, cells->options.tombstone_grace_ms);
     uint64_t evictions = 0;
 
     if (now_ms - cells->reaped_ms < REAP_MS)
@@ -294,8 +294,7 @@ void cells_sweep(struct store *store, uint64_t now_ms)
         struct stripe *stripe = &store->stripes[i];
 
         lock_take(&stripe->lock);
-        if (now_ms > grace_ms)
-            reap(stripe, hlc_of_ms(now_ms - grace_ms));
+        reap(stripe, before);
         evictions += stripe->counters.evictions;
         lock_release(&stripe->lock);
     }

@@ -16,7 +16,8 @@
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 1000
 #define SILENCE_MS     10000 /* of TCP: what it has not delivered by then is lost with the link */
-#define FRAME_BYTES    (8u << 20) /* besides the largest items */
+#define FRAME_BYTES    (8u << 20) /* besides the largest cell, which has so many values of -I: */
+#define FRAME_SIBLINGS 32
 #define UNSENT_FRAMES  4
 
 /* --- addresses --- */
@@ -154,7 +155,7 @@ static void make_loop(struct node *node)
         .tls = cluster_tls(node->cluster),
         .self = node->id,
         .incarnation = node->incarnation,
-        .frame_bytes_max = FRAME_BYTES + 2 * settings.item_bytes_max,
+        .frame_bytes_max = FRAME_BYTES + FRAME_SIBLINGS * settings.item_bytes_max,
         .unsent_bytes_max = UNSENT_FRAMES * (FRAME_BYTES + 2 * settings.item_bytes_max),
         .greeting_ms_max = GREETING_MS,
         .backoff_ms_min = BACKOFF_MIN_MS,
