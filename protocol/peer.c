@@ -476,6 +476,26 @@ enum peer_parse peer_parse(struct slice input, uint64_t frame_bytes_max, struct 
     return result;
 }
 
+struct peer_glimpse peer_glimpse(struct slice input)
+{
+    const unsigned char *body = input.bytes + PEER_HEADER_BYTES;
+    struct peer_glimpse glimpse = {.frame_bytes = 0};
+
+    if (input.size < PEER_HEADER_BYTES + 24)
+        return glimpse;
+    glimpse.frame_bytes = (uint64_t)bytes_read_u32(input.bytes) + PEER_SIZE_BYTES;
+    glimpse.type = input.bytes[PEER_SIZE_BYTES];
+    switch (glimpse.type) {
+    case PEER_FETCHED:
+    case PEER_STORED: glimpse.number = bytes_read_u64(body); break;
+    case PEER_FETCH:
+    case PEER_STORE: glimpse.key_hash = bytes_read_u64(body + 8); break;
+    case PEER_FORWARD: glimpse.key_hash = bytes_read_u64(body + 16); break;
+    default: break;
+    }
+    return glimpse;
+}
+
 /* ---- commands ---- */
 
 struct operation peer_operation(const struct operation *from)

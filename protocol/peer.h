@@ -227,6 +227,16 @@ size_t peer_encode(const struct peer_message *, unsigned char *out, size_t room,
 enum peer_parse peer_parse(struct slice input, uint64_t frame_bytes_max, struct peer_room *room,
                            struct peer_message *message, uint64_t *frame_bytes);
 
+/* What the frame at the start of `input` is about, of those that belong to requests: for who wants
+ * to have memory loaded before the frame is read.  Nothing is checked. */
+struct peer_glimpse {
+    uint64_t frame_bytes; /* 0: too little has come to tell */
+    enum peer_type type;
+    uint64_t number;   /* FETCHED, STORED: the operation */
+    uint64_t key_hash; /* FETCH, STORE, FORWARD */
+};
+struct peer_glimpse peer_glimpse(struct slice input);
+
 /* A copy with zeroes where the operation's codec left garbage: all that its verb and options do not
  * use.  Slices are borrowed from the same bytes. */
 struct operation peer_operation(const struct operation *);

@@ -531,6 +531,10 @@ static size_t take_frame(struct peer_link *link, struct slice input, uint64_t *n
         peer_link_refuse(link, "a frame has a wrong sum: somebody changes what is sent");
         return 0;
     }
+    if (owner->options.owner.on_ahead != NULL)
+        owner->options.owner.on_ahead(
+            owner->options.owner.context,
+            (struct slice){input.bytes + *needed, input.size - (size_t)*needed}, sum_bytes);
     handle(link, &owner->message);
     return *needed;
 }

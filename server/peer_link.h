@@ -46,6 +46,9 @@ struct peer_link_owner {
      * An accepted link is freed after this. */
     void (*on_close)(void *context, struct peer_link *);
     void *context;
+    /* Before each on_message(): what has arrived behind that frame; `sum_bytes` follow each.  May
+     * be NULL. */
+    void (*on_ahead)(void *context, struct slice input, size_t sum_bytes);
 };
 
 struct peer_loop_options {
@@ -82,8 +85,8 @@ void peer_link_free(struct peer_link *);
 
 /* Appends a frame; it leaves at the end of the turn.  Values are copied, except when `item` is
  * given: then all values lie in that item, which is ITEM_LONG, and long ones are sent from there (a
- * reference is taken: the caller has one, or the item's lock).  False, and nothing is sent: the link
- * is not OPEN, has too much unsent, or the frame would be of 4 GB or more. */
+ * reference is taken: the caller has one, or the item's lock).  False, and nothing is sent: the
+ * link is not OPEN, has too much unsent, or the frame would be of 4 GB or more. */
 bool peer_link_send(struct peer_link *, const struct peer_message *, struct item *item);
 
 /* Tells the peer and the log why, and closes once that has left; nothing more is heard of it.  Also

@@ -87,7 +87,8 @@ void requests_take_link(struct worker *, int fd);
     X(answered_done)                                                                               \
     X(answered_read_failed)                                                                        \
     X(answered_write_failed)                                                                       \
-    X(answered_refused) X(answered_unknown) X(served_fetches) X(served_stores) X(served_forwards)  \
+    X(answered_refused)                                                                            \
+    X(answered_unknown) X(served_fetches) X(served_stores) X(served_forwards)                      \
         X(repeats)       /* forwards that had come before */                                       \
         X(repairs_sent)  /* cells sent to replicas that a read found stale */                      \
         X(hints_kept)    /* as a stand-in, of own writes and of others' */                         \

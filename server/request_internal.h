@@ -26,6 +26,7 @@
 #include "server/served.h"
 #include "server/settings.h"
 #include <ev.h>
+#include <stdalign.h>
 
 /* A request's memory for its key, a small value, what was fetched: without an allocation. */
 #define REQUEST_BYTES 1024
@@ -50,7 +51,7 @@ struct request_memory {
 };
 
 struct request {
-    struct requests *owner;
+    alignas(64) struct requests *owner;
     struct request *next, *previous; /* in flight, the oldest first */
     struct request *next_passed_on;  /* in its bucket */
     bool is_passed_on;               /* it is in one */
@@ -126,6 +127,7 @@ struct requests {
     /* request.c */
     struct request *oldest, *newest;
     struct request *free;
+    struct request_slab *slabs; /* where they come from */
     _Atomic unsigned count;
     struct request **table; /* REQUESTS_MAX, by slot */
     uint32_t *free_slots;
@@ -168,6 +170,9 @@ bool request_hold(struct request *, struct item *);
 bool request_reserve(struct request *, unsigned siblings);
 /* The same of a scratch cell, whose siblings are allocated. */
 bool requests_reserve(struct cell *, unsigned siblings);
+
+/* Has what a reply will need of its request loaded. */
+void request_prefetch(const struct requests *, uint64_t number);
 
 /* Replies, and peers that are gone. */
 void request_hear_fetched(struct requests *, node_id from, const struct fetch_reply *);

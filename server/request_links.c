@@ -219,6 +219,28 @@ static void hear(struct requests *requests, const struct request_link *link,
     }
 }
 
+/* While one frame is handled, what the next ones need is loaded: for the next but one the lines of
+ * the index, so that the one after this can be told where its item is. */
+static void on_ahead(void *context, struct slice input, size_t sum_bytes)
+{
+    struct requests *requests = context;
+    struct peer_glimpse next = peer_glimpse(input);
+
+    if (next.frame_bytes == 0)
+        return;
+    if (next.key_hash != 0)
+        store_prefetch_item(requests->store, next.key_hash);
+    else if (next.number != 0)
+        request_prefetch(requests, next.number);
+    if (next.frame_bytes + sum_bytes >= input.size)
+        return;
+    input.bytes += next.frame_bytes + sum_bytes;
+    input.size -= (size_t)next.frame_bytes + sum_bytes;
+    next = peer_glimpse(input);
+    if (next.frame_bytes != 0 && next.key_hash != 0)
+        cell_store_prefetch(requests->store, next.key_hash, settings.copies);
+}
+
 static void on_message(void *context, struct peer_link *peer_link,
                        const struct peer_message *message)
 {
@@ -313,7 +335,11 @@ static bool open_loop(struct requests *requests, const struct cluster_view *view
         .backoff_ms_max = BACKOFF_MS_MAX,
         .silence_ms_max = SILENCE_MS_MAX,
         .is_quiet = true, /* the cluster thread has a link to the same peer */
-        .owner = {on_open, on_message, on_close, requests},
+        .owner = {.on_open = on_open,
+                  .on_message = on_message,
+                  .on_ahead = on_ahead,
+                  .on_close = on_close,
+                  .context = requests},
     };
 
     requests->peers = peer_loop_new(requests->worker->loop, &options);
