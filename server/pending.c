@@ -14,7 +14,7 @@
 #define BUCKETS 64u /* of the keys in flight of one connection */
 
 /* A pending is 256 bytes; nearly all answers fit into the rest of them. */
-#define SMALL_BYTES 168
+#define SMALL_BYTES 160
 
 /* Pendings that are kept for the next who needs one: a quarter of a megabyte. */
 #define FREE_MAX 1024u
@@ -28,6 +28,7 @@ struct pending {
     struct item *item;    /* with `kept`: holds the value, and has one reference */
     struct output *large; /* the answer, if it is not small */
     uint64_t hash;
+    uint32_t value_bytes; /* of what is stored */
     uint8_t request_class;
     uint8_t small_bytes;
     bool is_answered : 1;
@@ -48,7 +49,7 @@ struct pending_queue {
     struct connection *connection; /* NULL: closed */
     struct pending *head, **tail;
     unsigned count, barriers;
-    uint64_t kept_bytes; /* of answers */
+    uint64_t kept_bytes; /* of answers, and of values that are being stored */
     struct kept_operation *held;
     bool is_listed;
     bool has_failed; /* memory was short for an answer */
@@ -467,6 +468,23 @@ static bool keep(struct pending *pending, const struct operation *operation, str
     return true;
 }
 
+static void count_value(struct pending *pending, size_t bytes)
+{
+    pending->value_bytes = (uint32_t)bytes;
+    pending->queue->kept_bytes += bytes;
+    update_waiting(pending->queue);
+}
+
+static void mark_answered(struct pending *pending)
+{
+    assert(!pending->is_answered);
+    pending->is_answered = true;
+    pending->queue->kept_bytes -= pending->value_bytes;
+    pending->value_bytes = 0;
+    if (pending->is_chained)
+        leave_chain(pending);
+}
+
 bool pending_start(struct connection *connection, enum request_class request_class,
                    const struct operation *operation, struct item *item,
                    void (*answer)(struct request_client *, const struct request_answered *))
@@ -479,11 +497,12 @@ bool pending_start(struct connection *connection, enum request_class request_cla
         return false;
     pending->client.answer = answer;
     pending->request_class = (uint8_t)request_class;
+    if (operation->verb == VERB_STORE)
+        count_value(pending, operation->value.size);
     if (enter_chain(pending)) {
         if (keep(pending, operation, item))
             return true;
-        leave_chain(pending);
-        pending->is_answered = true;
+        mark_answered(pending);
         return false;
     }
     if (pending->queue->head == pending && !is_left_out(connection, pending))
@@ -527,9 +546,7 @@ struct output *pending_begin_answer(struct pending *pending)
         assert(output_is_empty(&pendings->answer));
         return &pendings->answer;
     }
-    pending->is_answered = true;
-    if (pending->is_chained)
-        leave_chain(pending);
+    mark_answered(pending);
     drop_answered(queue);
     start_startable(pendings);
     return NULL;
@@ -561,11 +578,8 @@ void pending_end_answer(struct pending *pending, bool has_failed)
     const bool is_direct = pendings->direct == pending;
 
     assert(queue->connection != NULL);
-    assert(!pending->is_answered);
-    pending->is_answered = true;
+    mark_answered(pending);
     pending->has_failed = has_failed;
-    if (pending->is_chained)
-        leave_chain(pending);
     if (is_direct) {
         assert(queue->head == pending);
         pendings->direct = NULL;

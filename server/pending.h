@@ -14,8 +14,9 @@
  *     and a get reads what it wrote.
  *   - What concerns the connection or the server (VERB_BARRIER and later) is held until nothing is
  *     pending, and nothing is parsed meanwhile; neither is when PENDING_MAX commands are pending or
- *     PENDING_BYTES_MAX of answers are kept: `connection->is_waiting`.  When all connections of the
- *     worker together have PENDING_WORKER_MAX, each that has some waits until they are answered.
+ *     PENDING_BYTES_MAX of answers and of values to be stored: `connection->is_waiting`.  When all
+ * connections of the worker together have PENDING_WORKER_MAX, each that has some waits until they
+ * are answered.
  *   - When a connection closes, its commands go on and their answers are dropped.
  *
  * Without a cluster there are none of these structures.

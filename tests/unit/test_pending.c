@@ -843,6 +843,35 @@ static void an_owner_asks_nobody_for_a_plain_value(void **state)
     client_close(fd);
 }
 
+static void values_on_their_way_are_bounded(void **state)
+{
+    enum { VALUE_BYTES = 60000, SETS = 100 };
+    char *says = malloc(SETS * (VALUE_BYTES + 64));
+    size_t size = 0, said = 0;
+    bool is_full = false;
+
+    (void)state;
+    percent_per_turn = 0;
+    int fd = connect_one();
+    for (unsigned i = 0; i < SETS; i++) {
+        size += (size_t)sprintf(says + size, "set k%u 0 0 %d\r\n", i, VALUE_BYTES);
+        memset(says + size, 'v', VALUE_BYTES);
+        memcpy(says + size + VALUE_BYTES, "\r\n", 2);
+        size += VALUE_BYTES + 2;
+    }
+    while (!is_full) {
+        struct pollfd room = {.fd = fd, .events = POLLOUT};
+        ssize_t sent = send(fd, says + said, size - said, MSG_NOSIGNAL | MSG_DONTWAIT);
+        said += sent > 0 ? (size_t)sent : 0;
+        is_full = sent < 0 && poll(&room, 1, 200) == 0;
+    }
+    assert_true(said < size);
+    assert_true(in_flight * VALUE_BYTES >= PENDING_BYTES_MAX);
+    assert_true(in_flight * VALUE_BYTES < PENDING_BYTES_MAX + 2 * VALUE_BYTES);
+    client_close(fd);
+    free(says);
+}
+
 static void quit_waits_for_the_answers_before_it(void **state)
 {
     (void)state;
@@ -962,6 +991,7 @@ int main(void)
         TEST(what_comes_later_is_encrypted_too),
 #endif
         TEST(an_owner_asks_nobody_for_a_plain_value),
+        TEST(values_on_their_way_are_bounded),
         TEST(quit_waits_for_the_answers_before_it),
         TEST(a_client_that_has_said_all_still_hears_its_answers),
         TEST(who_waits_for_an_answer_is_not_idle),
