@@ -102,8 +102,9 @@ static struct replica_stored merge_store(struct requests *requests, const struct
                                          struct replica_now *now, unsigned copies)
 {
     const struct store_request *request = &store->request;
-    struct replica_stored stored = {
-        .reply = {request->operation, request->round, STORE_REFUSED_MEMORY, 0}};
+    struct replica_stored stored = {.reply = {.operation = request->operation,
+                                              .round = request->round,
+                                              .status = STORE_REFUSED_MEMORY}};
     struct cell_write write = {.copies = copies};
     struct cell *own = &requests->own;
     unsigned needed = request->cell->sibling_count;
@@ -136,8 +137,9 @@ void serve_store(struct requests *requests, struct peer_link *link, const struct
     const struct cluster_view *view = requests->view;
     const struct store_request *request = &store->request;
     const uint64_t hash = key_hash(store->key);
-    struct replica_stored stored = {
-        .reply = {request->operation, request->round, STORE_REFUSED_MEMORY, 0}};
+    struct replica_stored stored = {.reply = {.operation = request->operation,
+                                              .round = request->round,
+                                              .status = STORE_REFUSED_MEMORY}};
     uint64_t bytes = 0;
 
     REQUEST_COUNT(requests, served_stores);
