@@ -161,7 +161,10 @@ static void make_loop(struct node *node)
         .backoff_ms_min = BACKOFF_MIN_MS,
         .backoff_ms_max = BACKOFF_MAX_MS,
         .silence_ms_max = SILENCE_MS,
-        .owner = {on_open, on_message, on_close, node},
+        .owner = {.on_open = on_open,
+                  .on_message = on_message,
+                  .on_close = on_close,
+                  .context = node},
     };
     struct node_links *links = &node->inside->links;
 

@@ -113,7 +113,10 @@ static struct peer_loop *make_loop(struct world *world, struct side *side, node_
         .backoff_ms_min = 1,
         .backoff_ms_max = 8,
         .silence_ms_max = 60000,
-        .owner = {on_open, on_message, on_close, side},
+        .owner = {.on_open = on_open,
+                  .on_message = on_message,
+                  .on_close = on_close,
+                  .context = side},
     };
 
     return peer_loop_new(world->loop, &options);
