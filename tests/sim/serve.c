@@ -158,7 +158,7 @@ void node_on_store(struct node *node, const struct message *message)
     struct message *reply = message_new(&node->sim->network, MESSAGE_STORE_REPLY);
     unsigned key = sim_key_of(request->key_hash);
     struct replica_stored stored = {
-        .reply = {request->operation, request->round, STORE_REFUSED_MEMORY, 0}};
+        .reply = {request->operation, request->round, STORE_REFUSED_MEMORY, 0, false}};
 
     if (!node_allocation_fails(node))
         stored = store(node, key, message);
