@@ -477,12 +477,9 @@ void node_hear(struct node *node, struct peer_link *link, const struct peer_mess
 
     if (node_is_cut(node, from) || !node_link_is_named(node, link, message))
         return;
-    switch (message->type) {
-    case PEER_RESTART_ASK:
-    case PEER_RESTART_ANSWER:
-    case PEER_RESTART_JOIN:
-    case PEER_RESTART_JOINED: node_members_on_talk(node, link, message); return;
-    default: break;
+    if (message->type >= PEER_RESTART_ASK && message->type <= PEER_RESTART_JOINED) {
+        node_members_on_talk(node, link, message);
+        return;
     }
     if (from == NODE_NONE || is_of_earlier_life(node, link))
         return;
