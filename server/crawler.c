@@ -1,6 +1,8 @@
 #include "server/crawler.h"
 #include "protocol/base64.h"
 #include "server/arguments.h"
+#include "server/cell_item.h"
+#include "server/cell_store.h"
 #include "server/clock.h"
 #include "server/connection.h"
 #include "server/execution.h"
@@ -17,6 +19,7 @@
 #define PSEUDO_CLASS    1
 #define SLEEP_US_MAX    1000000
 #define LINE_BYTES_MAX  (KEY_TEXT_BYTES + 200)
+#define SIBLINGS_ROOM   64
 
 static _Atomic bool is_running;
 static _Atomic uint64_t starts;
@@ -43,10 +46,30 @@ struct dump {
     bool is_done;
 };
 
+/* The cas value, and the flags of the newest value.  On a node of a cluster an item is a cell. */
+static uint64_t cas_and_flags(const struct dump *dump, const struct item *item, uint32_t *flags)
+{
+    struct sibling siblings[SIBLINGS_ROOM];
+    const struct sibling *newest;
+    struct cell cell;
+
+    *flags = item_client_flags(item);
+    if (!cell_store_is_used(dump->store) || cell_item_siblings(item) > SIBLINGS_ROOM)
+        return execution_cas(item);
+    cell_init(&cell, siblings, SIBLINGS_ROOM);
+    cell_item_read(cell_store_nodes(dump->store), item, false, &cell);
+    newest = cell_newest(&cell, SIBLING_VALUE);
+    if (newest != NULL)
+        *flags = newest->client_flags;
+    return settings.uses_cas ? cell_token(&cell) : 0;
+}
+
 static void write_meta(struct dump *dump, const struct item *item)
 {
     char line[LINE_BYTES_MAX], text[KEY_TEXT_BYTES];
     uint64_t expiry_ms = item_expiry_ms(item);
+    uint32_t flags;
+    uint64_t cas = cas_and_flags(dump, item, &flags);
     int bytes;
 
     bytes = snprintf(line, sizeof line,
@@ -54,9 +77,8 @@ static void write_meta(struct dump *dump, const struct item *item)
                      " fetch=%s cls=%d size=%" PRIu64 " flags=%u \n",
                      key_text(item_key(item), text),
                      expiry_ms == 0 ? -1 : (int64_t)((expiry_ms + 999) / 1000),
-                     clock_start_ms() / 1000 + item->accessed_s, execution_cas(item),
-                     item->was_fetched ? "yes" : "no", PSEUDO_CLASS, item_bytes(item),
-                     item_client_flags(item));
+                     clock_start_ms() / 1000 + item->accessed_s, cas,
+                     item->was_fetched ? "yes" : "no", PSEUDO_CLASS, item_bytes(item), flags);
     assert(bytes > 0);
     assert((size_t)bytes < sizeof line);
     output_append(dump->output, (struct slice){ (unsigned char *)line, (size_t)bytes });
