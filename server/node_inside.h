@@ -13,7 +13,8 @@
 #include <ev.h>
 #include <sys/socket.h>
 
-#define NODE_SEEDS_MAX 64
+#define NODE_SEEDS_MAX    64
+#define NODE_ACCEPTED_MAX (RING_MEMBERS_MAX + 33)
 
 /* An outgoing background link: to a member, or to a --join address. */
 struct node_link {
@@ -29,6 +30,8 @@ struct node_links {
     unsigned count, seed_count;
     struct node_link members[RING_MEMBERS_MAX]; /* sorted by id */
     struct node_link seeds[NODE_SEEDS_MAX];
+    unsigned accepted_count; /* links of others that are open */
+    struct peer_link *accepted[NODE_ACCEPTED_MAX];
     unsigned next_join; /* whom to ask next to be let in */
     unsigned cut_count;
     node_id cut[RING_MEMBERS_MAX]; /* `debug cut` */
@@ -142,15 +145,16 @@ void node_links_follow(struct node *);
 /* Resolves the --join addresses anew. */
 void node_links_find_seeds(struct node *);
 /* To every seed that has a link.  Returns to how many. */
-/* Whether who is there has shown the certificate of the node that it says it is, by its id or by its
- * name in the message (or NULL); else the link is refused.  True without TLS, and of an id that
+/* Whether who is there has shown the certificate of the node that it says it is, by its id or by
+ * its name in the message (or NULL); else the link is refused.  True without TLS, and of an id that
  * nobody knows yet. */
 bool node_link_is_named(const struct node *, struct peer_link *, const struct peer_message *);
 
 unsigned node_links_tell_seeds(struct node *, const struct peer_message *);
 /* To one seed or member, another one each time. */
 void node_links_tell_next(struct node *, const struct peer_message *);
-/* As node_send(), also by a link to a seed that turned out to be that node. */
+/* As node_send(), also by a link to a seed that turned out to be that node, or by its own link: to
+ * who is no member any more there is no other. */
 bool node_links_tell(struct node *, node_id to, const struct peer_message *);
 /* Makes this node's address of where it listens for peers, "127.0.0.1:7001", and for clients.
  * False, and why is logged: it is too long. */

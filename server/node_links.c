@@ -117,12 +117,28 @@ bool node_link_is_named(const struct node *node, struct peer_link *link,
     return false;
 }
 
+/* Remembers who can be answered there.  Past the bound a stranger is not. */
+static void add_accepted(struct node_links *links, struct peer_link *link)
+{
+    if (links->accepted_count < NODE_ACCEPTED_MAX)
+        links->accepted[links->accepted_count++] = link;
+}
+
+static void forget_accepted(struct node_links *links, const struct peer_link *link)
+{
+    for (unsigned i = 0; i < links->accepted_count; i++)
+        if (links->accepted[i] == link)
+            links->accepted[i--] = links->accepted[--links->accepted_count];
+}
+
 static void on_open(void *context, struct peer_link *link)
 {
     struct node *node = context;
     node_id peer = peer_link_peer(link);
     const bool is_ours = *peer_link_data(link) != NULL;
 
+    if (!is_ours)
+        add_accepted(&node->inside->links, link);
     if (!is_ours || !node_link_is_named(node, link, NULL))
         return;
     if (!node->has_begun)
@@ -141,6 +157,7 @@ static void on_close(void *context, struct peer_link *link)
 {
     struct node *node = context;
 
+    forget_accepted(&node->inside->links, link);
     if (*peer_link_data(link) != NULL && peer_link_peer(link) != NODE_NONE)
         node_link_changed(node, peer_link_peer(link), false);
 }
@@ -179,6 +196,7 @@ static void drop_loop(struct node_links *links)
     if (links->loop != NULL)
         peer_loop_free(links->loop);
     links->loop = NULL;
+    links->accepted_count = 0;
     for (unsigned i = 0; i < links->count; i++)
         links->members[i].link = NULL;
     for (unsigned i = 0; i < links->seed_count; i++)
@@ -340,18 +358,25 @@ bool node_send(struct node *node, node_id to, const struct peer_message *message
     return node_send_item(node, to, message, NULL);
 }
 
+static bool tell_by(struct peer_link *link, node_id to, const struct peer_message *message)
+{
+    return link != NULL && peer_link_peer(link) == to && peer_link_send(link, message, NULL);
+}
+
 bool node_links_tell(struct node *node, node_id to, const struct peer_message *message)
 {
     struct node_links *links = &node->inside->links;
 
+    if (node_is_cut(node, to))
+        return false;
     if (node_send(node, to, message))
         return true;
-    for (unsigned i = 0; i < links->seed_count; i++) {
-        struct peer_link *link = links->seeds[i].link;
-        if (link != NULL && peer_link_peer(link) == to && !node_is_cut(node, to) &&
-            peer_link_send(link, message, NULL))
+    for (unsigned i = 0; i < links->seed_count; i++)
+        if (tell_by(links->seeds[i].link, to, message))
             return true;
-    }
+    for (unsigned i = 0; i < links->accepted_count; i++)
+        if (tell_by(links->accepted[i], to, message))
+            return true;
     return false;
 }
 

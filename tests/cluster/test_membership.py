@@ -116,6 +116,21 @@ class Starts(ClusterCase):
             wait_until(lambda name=name: "node n2 is not reachable" in cluster[name].read_log(),
                        "%s hears of it" % name, patience_s=2)
 
+    def test_who_has_left_ends_by_itself(self):
+        cluster = self.three_nodes()
+        leaving = cluster["n3"]
+        cluster.leave(leaving)
+        self.assertEqual(leaving.process.wait(25), 0)
+        leaving.process = None
+        self.assertIn("has left its cluster", leaving.read_log())
+        self.wait_until_one([cluster["n1"], cluster["n2"]])
+        leaving.start(cluster.options)      # its state file says so, too
+        self.assertEqual(leaving.process.wait(25), 78)
+        leaving.process = None
+        self.assertIn("say --join to have it join", leaving.read_log())
+        cluster.restart(leaving)
+        self.wait_until_one(list(cluster))
+
     def test_all_nodes_are_emptied_by_one_flush_all(self):
         cluster = self.three_nodes()
         for number in range(50):
