@@ -151,7 +151,7 @@ class Round:
         self.cluster.leave(node)
         self.cluster.wait_until_settled([other for other in self.cluster.living()
                                          if other is not node])
-        node.terminate()
+        node.wait_for_end()
 
 
 def main():

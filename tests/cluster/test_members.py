@@ -26,7 +26,7 @@ class Members(ClusterCase):
             cluster.leave(leaving)
             cluster.wait_until_settled(staying)
             load.wait_for(50)
-        leaving.terminate()
+        leaving.wait_for_end()
         cluster.wait_until_equal(load.keys)
         for node in staying:
             load.check(node)
