@@ -6,6 +6,7 @@
 #include "server/command_internal.h"
 #include "server/execution.h"
 #include "server/item.h"
+#include "server/key_text.h"
 
 /* What a read shows, and to whom. */
 struct showing {
@@ -31,14 +32,7 @@ static void answer(struct showing *showing)
 /* A key that no line of text can hold came as base64, whoever still knows. */
 static bool key_is_binary(const struct showing *showing)
 {
-    const struct slice key = showing->operation->key;
-
-    if (showing->marks->key_is_binary)
-        return true;
-    for (size_t i = 0; i < key.size; i++)
-        if (key.bytes[i] <= ' ' || key.bytes[i] == 127)
-            return true;
-    return false;
+    return showing->marks->key_is_binary || !key_fits_line(showing->operation->key);
 }
 
 static void fill_hit(struct showing *showing)

@@ -91,7 +91,8 @@ static void write_key(struct dump *dump, const struct item *item)
     size_t bytes = 3;
 
     memcpy(line, "mg ", 3);
-    if ((item->bits & ITEM_KEY_BINARY) != 0) {
+    /* Which of the two a key was stored as, only the node knows that was told so. */
+    if ((item->bits & ITEM_KEY_BINARY) != 0 || !key_fits_line(key)) {
         bytes += base64_encode(BASE64_STANDARD, key, line + bytes);
         memcpy(line + bytes, " b", 2);
         bytes += 2;

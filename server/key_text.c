@@ -9,6 +9,14 @@ static bool is_unreserved(unsigned char byte)
            byte == '~';
 }
 
+bool key_fits_line(struct slice key)
+{
+    for (size_t i = 0; i < key.size; i++)
+        if (key.bytes[i] <= ' ' || key.bytes[i] == 127)
+            return false;
+    return true;
+}
+
 const char *key_text(struct slice key, char text[KEY_TEXT_BYTES])
 {
     static const char digits[] = "0123456789ABCDEF";
