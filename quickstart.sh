@@ -63,6 +63,12 @@ ask() {
         printf '%s\n' "$reply"
 } 2>/dev/null
 
+# A server that runs already would answer in place of the one that we start.
+check_port() {
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null ||
+        give_up "something listens on port $1 already, perhaps an earlier quickstart: end it, or take other ports, such as --port $((port + 100))"
+}
+
 # Starts server NUMBER, and waits until it answers.
 start() {
     local at=$((port + $1 - 1)) command
@@ -77,7 +83,7 @@ start() {
     for _ in $(seq 100); do
         [[ $(ask $at version) != VERSION* ]] || return 0
         kill -0 "${servers[-1]}" 2>/dev/null ||
-            give_up "the server ended: its reason is above (is port $at taken? try --port)"
+            give_up "the server ended: its reason is above"
         sleep 0.1
     done
     give_up "the server does not answer on 127.0.0.1:$at"
@@ -99,6 +105,10 @@ if [ "$nodes" -gt 1 ]; then
     printf 'policies = ( { prefix = "cart:"; read-quorum = 1; write-quorum = 1; } );\n' \
         >build/quickstart.conf
 fi
+for number in $(seq "$nodes"); do
+    check_port $((port + number - 1))
+    [ "$nodes" = 1 ] || check_port $((port + 9999 + number))
+done
 say "Starting $nodes of them on 127.0.0.1, from port $port on"
 for number in $(seq "$nodes"); do
     start "$number"
@@ -138,7 +148,17 @@ done
 is_one_cluster || give_up "they do not become one cluster: why is above"
 
 last=$((port + nodes - 1))
+joins=n$((nodes + 1))
+compose $((nodes + 1))
+one_more=("${command[@]}")
 compose "$nodes"
+siblings=
+if [ "$nodes" = 3 ]; then
+    siblings="
+  Two writers that are cut off from each other make siblings, which are merged (read it: it is short):
+    PORT=$port sh -v docs/session.sh
+"
+fi
 say "They run, and are one cache. Any memcached client may be given any of these addresses:"
 for number in $(seq "$nodes"); do
     printf '  n%d  127.0.0.1:%d  process %d\n' "$number" $((port + number - 1)) "${servers[number - 1]}"
@@ -150,22 +170,22 @@ Each of these, in another terminal here, shows something:
   What one stores, the others have:
     printf 'set hello 0 0 5\r\nworld\r\nquit\r\n' | nc 127.0.0.1 $port
     printf 'get hello\r\nquit\r\n' | nc 127.0.0.1 $last
+    python3 -c 'from pymemcache.client.base import Client; print(Client(("127.0.0.1", $last)).get("hello"))'
 
   The nodes, and what they think of each other:
     ./build/ringctl -s 127.0.0.1:$port status
-$([ "$nodes" != 3 ] || cat <<SESSION
-
-  Two writers that are cut off from each other make siblings, which are merged (read it: it is short):
-    PORT=$port sh -v docs/session.sh
-SESSION
-)
-
+$siblings
   One dies, the others serve on, and see it is down; it comes back empty, and fills again:
     kill -9 ${servers[-1]}
     printf 'get hello\r\nquit\r\n' | nc 127.0.0.1 $port
     ./build/ringctl -s 127.0.0.1:$port status
     ${command[*]} &
     ./build/ringctl -s 127.0.0.1:$port status
+
+  Another one joins and takes its share; before it leaves, it hands that over:
+    ${one_more[*]} &
+    ./build/ringctl -s 127.0.0.1:$port status
+    ./build/ringctl -s 127.0.0.1:$port leave $joins
 
 Ctrl-C here stops all that it started.
 END
