@@ -100,7 +100,7 @@ static void own_cells(struct table *table, const struct answer *own)
     table_cell(table, "%s", answer_text(own, NULL, "divergent"));
 }
 
-/* How far those are who fill up. */
+/* How far those are who fill up; one that is down does not. */
 static void print_warming(const struct answer *answer, const char *const *nodes, unsigned count)
 {
     char bar[BAR_CELLS + 1];
@@ -110,7 +110,7 @@ static void print_warming(const struct answer *answer, const char *const *nodes,
         double warming = answer_number(answer, nodes[i], "warming");
         double fraction = owned <= 0 || warming > owned ? 0 : 1 - warming / owned;
 
-        if (warming > 0)
+        if (warming > 0 && strcmp(answer_text(answer, nodes[i], "seen"), "down") != 0)
             printf("%s fills up [%s] %3.0f %%, %.0f of its %.0f partitions to go\n", nodes[i],
                    bar_cells(fraction, bar), 100 * fraction, warming, owned);
     }

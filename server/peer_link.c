@@ -362,6 +362,13 @@ static const char *reason_of_break(const struct peer_link *link)
                : "the TLS connection broke";
 }
 
+/* Why nothing more comes.  Who made a link closes it when it is not needed any more (the one over
+ * which it joined, say), so that is nothing to report once it was open. */
+static const char *reason_of_end(const struct peer_link *link)
+{
+    return link->is_accepted && link->state == LINK_OPEN ? NULL : "the connection was closed";
+}
+
 /* Sends what the socket takes.  False: the link was lost. */
 static bool flush(struct peer_link *link)
 {
@@ -591,7 +598,7 @@ static bool receive(struct peer_link *link)
     if (received == TRANSPORT_WAIT_READ || received == TRANSPORT_WAIT_WRITE)
         return false;
     if (received <= 0) {
-        lose(link, received == 0 ? "the connection was closed" : reason_of_break(link));
+        lose(link, received == 0 ? reason_of_end(link) : reason_of_break(link));
         return false;
     }
     link->stats.bytes_received += (uint64_t)received;
