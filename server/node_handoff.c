@@ -2,6 +2,8 @@
 #include "server/node_repair.h"
 #include <stdlib.h>
 
+#define SCANS_PER_TURN 8 /* of up to a tenth of a millisecond each */
+
 /* --- handing over --- */
 
 static void scan_for_handoff(struct repair *repair, const struct exchange_scan *scan)
@@ -99,6 +101,20 @@ void repair_step_aftercut(struct repair *repair, struct aftercut_event event)
         repair_send(repair, &effects.messages[i]);
     for (unsigned i = 0; i < effects.forget_count; i++)
         repair_forget(repair, effects.forgets[i].key_hash, effects.forgets[i].dot);
-    for (unsigned i = 0; i < effects.scan_count; i++)
-        scan_for_aftercut(repair, &effects.scans[i]);
+    /* One that finds no room is asked for again. */
+    for (unsigned i = 0; i < effects.scan_count && repair->scan_count < AFTERCUT_SCANS_MAX; i++)
+        repair->scans[repair->scan_count++] = effects.scans[i];
+    if (repair->scan_count > 0)
+        node_set_wake(repair->node);
+}
+
+void repair_scan_for_aftercut(struct repair *repair)
+{
+    for (unsigned i = 0; i < SCANS_PER_TURN && repair->scan_count > 0; i++) {
+        const struct aftercut_scan scan = repair->scans[0];
+
+        repair->scan_count--;
+        memmove(repair->scans, repair->scans + 1, repair->scan_count * sizeof repair->scans[0]);
+        scan_for_aftercut(repair, &scan);
+    }
 }

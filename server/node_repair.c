@@ -262,7 +262,7 @@ uint64_t node_repair_deadline_ms(const struct node *node)
 
     if (!repair->has_started)
         return UINT64_MAX;
-    if (repair_hints_is_rechecking(repair))
+    if (repair_hints_is_rechecking(repair) || repair->scan_count > 0)
         return 0;
     at_ms = earliest(at_ms, budget_deadline_ms(&repair->budget));
     at_ms = earliest(at_ms, hints_deadline_ms(&repair->hints, repair_bucket(repair, BUDGET_HINTS)));
@@ -306,6 +306,7 @@ void node_repair_wake(struct node *node)
         repair_step_handoff(repair, (struct handoff_event){.type = HANDOFF_TICK});
     if (aftercut_deadline_ms(&repair->aftercut) <= now_ms)
         repair_step_aftercut(repair, (struct aftercut_event){.type = AFTERCUT_TICK});
+    repair_scan_for_aftercut(repair);
     wake_syncs(repair, now_ms);
 }
 

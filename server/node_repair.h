@@ -53,6 +53,10 @@ struct arena {
     struct arena_piece *first;
 };
 
+/* Scans for ring/aftercut.h that wait for their turn: one for each of its slots, and for some that
+ * it asked for again. */
+#define AFTERCUT_SCANS_MAX (2 * AFTERCUT_WINDOW)
+
 /* A request that is answered once tokens allow it. */
 struct deferred {
     struct deferred *next;
@@ -83,6 +87,8 @@ struct repair {
     uint64_t *fill_wanted;
     struct handoff handoff;
     struct aftercut aftercut;
+    struct aftercut_scan scans[AFTERCUT_SCANS_MAX]; /* that it asked for */
+    unsigned scan_count;
     hlc_time *suspects; /* by partition, as are */
     struct aftercut_contact *contacts;
     struct sync *syncs[RING_MEMBERS_MAX]; /* in no order */
@@ -207,6 +213,9 @@ void repair_change_owned(struct repair *, const struct ring_table *before);
 
 void repair_step_handoff(struct repair *, struct handoff_event);
 void repair_step_aftercut(struct repair *, struct aftercut_event);
+/* Makes some of the scans that it asked for: as many as there may be empty partitions, one after
+ * the other, so they are not made where they are asked for. */
+void repair_scan_for_aftercut(struct repair *);
 
 /* --- node_exchange.c --- */
 
