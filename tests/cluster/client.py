@@ -42,7 +42,7 @@ class Client:
             raise Refused(line[:-2].decode())
         return line
 
-    def _ask(self, request):
+    def ask(self, request):
         """A request that is answered by one line; that line without its end."""
         started = time.monotonic()
         self.connection.send(request)
@@ -51,14 +51,14 @@ class Client:
         return line
 
     def set(self, key, value, ttl=0):
-        line = self._ask(b"set %s 0 %d %d\r\n%s\r\n" % (key, ttl, len(value), value))
+        line = self.ask(b"set %s 0 %d %d\r\n%s\r\n" % (key, ttl, len(value), value))
         assert line == b"STORED", line
 
     def delete(self, key):
-        return self._ask(b"delete %s\r\n" % key)
+        return self.ask(b"delete %s\r\n" % key)
 
     def incr(self, key, by):
-        return self._ask(b"incr %s %d\r\n" % (key, by))
+        return self.ask(b"incr %s %d\r\n" % (key, by))
 
     def get(self, key):
         """The value, or None."""
@@ -71,7 +71,7 @@ class Client:
 
     def put(self, key, value, context):
         """A context write."""
-        line = self._ask(b"cas %s 0 0 %d %s\r\n%s\r\n" % (key, len(value), context, value))
+        line = self.ask(b"cas %s 0 0 %d %s\r\n%s\r\n" % (key, len(value), context, value))
         assert line == b"STORED", line
 
     def _values(self, request):

@@ -4,7 +4,7 @@ import time
 
 from client import HANG_S, Client, Retrying
 from harness import ClusterCase
-from nodes import siblings_of
+from nodes import is_sanitized, siblings_of
 
 
 class OneOfThree(ClusterCase):
@@ -131,15 +131,20 @@ class Hints(ClusterCase):
         cluster = self.cluster(4, "-m", "16", "--hint-memory", "2")
         cluster["n4"].kill()
         cluster.wait_until_it_notices(3)
-        client = self.client(cluster["n1"])
+        client = Client(cluster["n1"], timeout_s=60)
         value = b"x" * 4000
         for number in range(12000):             # 48 MB, of which each has three quarters
             client.connection.send(b"set key:%d 0 0 4000 noreply\r\n%s\r\n" % (
                 number % 6000, value))
-        client.set(b"end", b"of them")
+        self.assertEqual(client.ask(b"mn\r\n"), b"MN")
+        client.close()
         for node in cluster.living():
             stats = node.stats()
             self.assertLessEqual(int(stats["bytes"]), int(stats["limit_maxbytes"]))
-            self.assertLess(node.resident_bytes(), 64 << 20, node.name)
+            if not is_sanitized():      # a sanitizer needs much for itself
+                self.assertLess(node.resident_bytes(), 64 << 20, node.name)
             self.assertLessEqual(int(node.stats(b"hints")["hint_bytes"]), 2 << 20)
-        self.assertEqual(client.get(b"end"), b"of them")
+        client = Retrying(cluster.living())
+        client.do(Client.set, b"key", b"value")
+        self.assertEqual(client.do(Client.get, b"key"), b"value")
+        client.close()
