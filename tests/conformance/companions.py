@@ -14,7 +14,8 @@ sys.path.append(os.path.join(os.path.dirname(HERE), "cluster"))
 import nodes  # noqa: E402
 
 SHARED = ("-m", "-I", "--config", "--max-siblings", "--time-scale")     # options all nodes must have
-SMALL = ["-t", "2", "--partitions", "64"]
+# What they need not have of a real cluster: size, and patience.
+SMALL = ["--partitions", "64", "--time-scale", "5", "--request-timeout", "5000"]
 
 
 class Companions:
@@ -27,16 +28,16 @@ class Companions:
 
     def options_of_server(self):
         """What makes the server under test the first node of the cluster."""
-        return ["--node-name", "n1", "--cluster-listen", "127.0.0.1:%d" % self.port,
-                "--partitions", "64"]
+        return ["--node-name", "n1", "--cluster-listen", "127.0.0.1:%d" % self.port] + SMALL
 
     def start(self, args):
         """The server runs, with these options of its own: the others join it."""
-        options = list(SMALL)
+        options = SMALL + ["-t", "2"]
         for option, value in zip(args, list(args[1:]) + [None]):
             if option in SHARED:
                 options += [option, value]
         for node in self.nodes:
+            node.state_file = None
             node.start(options, join_addresses=["127.0.0.1:%d" % self.port])
         for node in self.nodes:
             node.wait_until_it_answers()
