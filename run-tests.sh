@@ -18,7 +18,7 @@ export FUZZ_SECONDS EXPLORE_HISTORIES
 
 sources=$PWD
 logs=$PWD/build/test-logs
-SUITES=(scripts gcc asan tsan clang sim fuzz distcheck)
+SUITES=(scripts gcc asan tsan clang cluster cluster_tsan sim fuzz distcheck)
 
 # Each suite is a function suite_NAME that prints its log, sets `passed`, `failed` and `skipped` to
 # numbers of tests, and returns whether it did all it wanted to.
@@ -57,6 +57,16 @@ count_summary() {
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$1" | tail -1)
     [ -n "$line" ] || return 1
     read -r passed _ failed _ skipped _ <<<"${line//,/} 0"
+}
+
+# The same of several, added up.
+count_summaries() {
+    local file sum=(0 0 0)
+    for file in "$@"; do
+        count_summary "$file" || return 1
+        sum=($((sum[0] + passed)) $((sum[1] + failed)) $((sum[2] + skipped)))
+    done
+    passed=${sum[0]} failed=${sum[1]} skipped=${sum[2]}
 }
 
 # What to look at in the log of a test that failed.
@@ -164,6 +174,30 @@ suite_conformance() {
     local code=${PIPESTATUS[0]}
     count_summary build/test-logs/conformance.out
     return "$code"
+}
+
+# Clusters of real processes under real faults; then what clients see at one node of three.
+suite_cluster() {
+    local python=/usr/bin/python3 code=0
+    [ -x $python ] || python=python3
+    build_in build/gcc --enable-development CC=gcc || return
+    make -C build/gcc -j"$(nproc)" check TESTS= || return
+    $python tests/cluster/run.py --server build/gcc/ringcached >"$logs/cluster.out" 2>&1 || code=1
+    $python tests/conformance/run.py --cluster --server build/gcc/ringcached \
+        --build-dir build/gcc/tests/conformance >"$logs/cluster-conformance.out" 2>&1 || code=1
+    cat "$logs/cluster.out" "$logs/cluster-conformance.out"
+    count_summaries "$logs/cluster.out" "$logs/cluster-conformance.out" && [ $code = 0 ]
+}
+
+# The clusters again, of processes that watch for races.
+suite_cluster_tsan() {
+    local python=/usr/bin/python3 code=0
+    [ -x $python ] || python=python3
+    build_in build/tsan --enable-development --enable-sanitize=thread CC=gcc || return
+    TSAN_OPTIONS=halt_on_error=1 without_randomisation $python tests/cluster/run.py \
+        --server build/tsan/ringcached >"$logs/cluster_tsan.out" 2>&1 || code=1
+    cat "$logs/cluster_tsan.out"
+    count_summaries "$logs/cluster_tsan.out" && [ $code = 0 ]
 }
 
 # Simulated clusters: many more seeds than `make check` has.
