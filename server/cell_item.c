@@ -2,6 +2,7 @@
 #include "ring/key_hash.h"
 #include "ring/merkle.h"
 #include <assert.h>
+#include <stdlib.h>
 
 #define MARK_BYTES 8
 
@@ -14,6 +15,20 @@ static bool is_encoded(const struct item *item)
 unsigned cell_item_siblings(const struct item *item)
 {
     return is_encoded(item) ? cell_decode_sibling_count(item_value_slice(item)) : 1;
+}
+
+bool cell_item_reserve(struct cell *cell, unsigned siblings)
+{
+    struct sibling *room;
+
+    if (siblings <= cell->sibling_room)
+        return true;
+    room = realloc(cell->siblings, siblings * sizeof room[0]);
+    if (room == NULL)
+        return false;
+    cell->siblings = room;
+    cell->sibling_room = siblings;
+    return true;
 }
 
 static uint64_t value_handle(const unsigned char *bytes)

@@ -23,6 +23,10 @@
 /* How many siblings there are. */
 unsigned cell_item_siblings(const struct item *);
 
+/* Gives the cell room for so many, on the heap: what `siblings` points to, NULL at first, is the
+ * caller's to free.  Those that it has stay.  False: memory is short. */
+bool cell_item_reserve(struct cell *, unsigned siblings) __attribute__((warn_unused_result));
+
 /* Fills a cell that has room for them; the handles are the addresses of the values' bytes.  The
  * digests of values, which take a look at all bytes, only if `with_digests`; else they may be 0. */
 void cell_item_read(const struct node_table *, const struct item *, bool with_digests,
@@ -36,7 +40,8 @@ struct item_spec cell_item_spec(struct node_table *, struct slice key, bool key_
 void cell_item_write(struct node_table *, struct item *, uint64_t key_hash, const struct cell *,
                      unsigned copies);
 
-/* Gives the cell, which was just written into the item, the addresses that its values have there. */
+/* Gives the cell, which was just written into the item, the addresses that its values have there.
+ */
 void cell_item_place_values(const struct item *, struct cell *);
 
 /* merkle_mark() of the cell that was written. */

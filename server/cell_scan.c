@@ -86,20 +86,6 @@ static int compare_hashes(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static bool reserve(struct cell *cell, unsigned siblings)
-{
-    struct sibling *room;
-
-    if (siblings <= cell->sibling_room)
-        return true;
-    room = realloc(cell->siblings, siblings * sizeof room[0]);
-    if (room == NULL)
-        return false;
-    cell->siblings = room;
-    cell->sibling_room = siblings;
-    return true;
-}
-
 /* Describes an item; nothing, if it has no siblings left.  False: memory is short.  Lock held. */
 static bool describe(struct scan *scan, const struct stripe *stripe, uint64_t hash,
                      const struct item *item)
@@ -107,7 +93,7 @@ static bool describe(struct scan *scan, const struct stripe *stripe, uint64_t ha
     struct cell *cell = &scan->cell;
     struct exchange_item *described = &scan->items[scan->item_count];
 
-    if (!reserve(cell, cell_item_siblings(item)))
+    if (!cell_item_reserve(cell, cell_item_siblings(item)))
         return false;
     cell_item_read(cell_store_nodes(scan->store), item, false, cell);
     if (stripe->flushed > 0)

@@ -22,8 +22,8 @@
  * Forgotten is always the whole cell, context and all: never the value alone.
  *
  * A cell that is held for others, who could not be reached, is pinned, once for each hint and each
- * hint to be: until its pins are gone it is never evicted, made a stub, or reaped.  A flush takes it
- * all the same.  It is in no Merkle tree unless the node owns the key.
+ * hint to be: until its pins are gone it is never evicted, made a stub, or reaped.  A flush takes
+ * it all the same.  It is in no Merkle tree unless the node owns the key.
  *
  * For each number of copies in use there is a Merkle forest (ring/merkle.h), which each change of
  * an item keeps current, whoever makes it: a partition lies within one stripe.
@@ -83,7 +83,7 @@ struct cell_write {
     bool adds_pin;      /* for a hint that the caller is about to add (server/hint_queue.h) */
     bool key_is_binary; /* of a new key, or if `says_key_form` in any case */
     bool says_key_form;
-    bool failed;        /* no memory: the old cell stays */
+    bool failed; /* no memory: the old cell stays */
     struct item *item;
     struct item_spec spec;
 };
@@ -112,9 +112,9 @@ void cell_store_drop(struct stripe *, uint64_t hash, struct slice key);
 
 /* Does what a peer's request asks for (replica_store()), and stores what comes of it.  `own` has
  * the caller's room; `now->clock` is filled in here, and `now->flushed_up_to` raised to what the
- * store knows.  `write->is_owner` and `adds_pin` are set here, too: if `stored->makes_hint` the cell
- * has a pin for it.  Returns how many siblings both cells have: more than there is room for, and
- * nothing was done.  No lock held. */
+ * store knows.  `write->is_owner` and `adds_pin` are set here, too: if `stored->makes_hint` the
+ * cell has a pin for it.  Returns how many siblings both cells have: more than there is room for,
+ * and nothing was done.  No lock held. */
 unsigned cell_store_merge(struct store *, struct slice key, const struct store_request *,
                           struct replica_now *now, struct cell *own, struct cell_write *,
                           struct replica_stored *stored);

@@ -5,63 +5,8 @@
 #include "server/policy.h"
 #include "server/settings.h"
 #include <assert.h>
-#include <stdlib.h>
 
-#define PIECE_BYTES   ((size_t)256 * 1024)
 #define SIBLINGS_EACH 4 /* for so many a cell that is copied has room at first */
-
-/* --- memory for what is sent next --- */
-
-struct arena_piece {
-    struct arena_piece *next;
-    size_t used, size;
-    _Alignas(16) unsigned char bytes[];
-};
-
-static void free_pieces(struct arena_piece *piece)
-{
-    for (struct arena_piece *next; piece != NULL; piece = next) {
-        next = piece->next;
-        free(piece);
-    }
-}
-
-void arena_deinit(struct arena *arena)
-{
-    free_pieces(arena->first);
-    arena->first = NULL;
-}
-
-void arena_reset(struct arena *arena)
-{
-    struct arena_piece *kept = arena->first;
-
-    if (kept == NULL)
-        return;
-    free_pieces(kept->next);
-    kept->next = NULL;
-    kept->used = 0;
-    if (kept->size > PIECE_BYTES)
-        arena_deinit(arena);
-}
-
-void *arena_room(struct arena *arena, size_t bytes)
-{
-    struct arena_piece *piece = arena->first;
-    const size_t needed = (bytes + 15) / 16 * 16;
-
-    if (piece == NULL || piece->size - piece->used < needed) {
-        const size_t size = needed > PIECE_BYTES ? needed : PIECE_BYTES;
-
-        piece = malloc(sizeof *piece + size);
-        if (piece == NULL)
-            return NULL;
-        *piece = (struct arena_piece){.next = arena->first, .size = size};
-        arena->first = piece;
-    }
-    piece->used += needed;
-    return piece->bytes + piece->used - needed;
-}
 
 /* --- what the store knows --- */
 
@@ -297,20 +242,6 @@ bool repair_send_hint(struct repair *repair, struct hint_delivery delivery, stru
 
 /* --- taking --- */
 
-static bool reserve(struct cell *cell, unsigned siblings)
-{
-    struct sibling *room;
-
-    if (siblings <= cell->sibling_room)
-        return true;
-    room = realloc(cell->siblings, siblings * sizeof room[0]);
-    if (room == NULL)
-        return false;
-    cell->siblings = room;
-    cell->sibling_room = siblings;
-    return true;
-}
-
 static struct replica_now replica_now(const struct repair *repair, uint64_t hash, struct slice key,
                                       bool takes)
 {
@@ -334,7 +265,7 @@ enum repair_merge repair_merge(struct repair *repair, uint64_t hash, struct slic
     if (cell->sibling_count == 0)
         return REPAIR_MERGED;
     do {
-        if (!reserve(&repair->own, needed))
+        if (!cell_item_reserve(&repair->own, needed))
             return REPAIR_FAILED;
         needed = cell_store_merge(repair->node->store, key, &request, &now, &repair->own, &write,
                                   &stored);

@@ -3,9 +3,11 @@
  *   node_repair.c     when which machine is stepped, and what others of server/node.h ask
  *   node_hints.c      hints for owners that are away (ring/hints.h)
  *   node_sync.c       warming, fills, anti-entropy (ring/warming.h, fill.h, sync.h)
- *   node_handoff.c    cells that others own, and those outdated by a cut (ring/handoff.h,
- * aftercut.h) node_exchange.c   what peers ask and answer (ring/exchange.h) node_cells.c      cells
- * from the store, and into it
+ *   node_handoff.c    cells that others own, and those outdated by a cut (ring/handoff.h and
+ *                     aftercut.h)
+ *   node_exchange.c   what peers ask and answer (ring/exchange.h)
+ *   node_cells.c      cells from the store, and into it
+ *   node_repair_stats.c   what all of that has counted
  *
  * tests/sim/repair.c and hinting.c are the model.
  *
@@ -20,6 +22,7 @@
 #include "ring/hints.h"
 #include "ring/sync.h"
 #include "ring/warming.h"
+#include "server/arena.h"
 #include "server/cell_store.h"
 #include "server/hint_queue.h"
 #include "server/node.h"
@@ -45,12 +48,6 @@ struct held {
 struct kept_hint {
     struct hint hint; /* first */
     uint64_t bytes;   /* of the queue's */
-};
-
-/* Memory for what is sent next; all of it is let go at once. */
-struct arena_piece;
-struct arena {
-    struct arena_piece *first;
 };
 
 /* Scans for ring/aftercut.h that wait for their turn: one for each of its slots, and for some that
@@ -99,7 +96,7 @@ struct repair {
 
     /* One message at a time. */
     struct peer_message message;
-    struct arena arena;
+    struct arena arena; /* for what is sent next */
     struct cell cells[EXCHANGE_KEYS_MAX];
     struct cell own; /* its siblings are on the heap */
 };
@@ -156,6 +153,7 @@ struct repair_taken {
     bool has_failed;
     uint64_t merged[EXCHANGE_KEYS_MAX / 64], changed[EXCHANGE_KEYS_MAX / 64];
 };
+/* Merges a message's cells, each with its key.  `is_handoff`: even at the memory limit. */
 void repair_take(struct repair *, const struct exchange_cell *, const struct slice *keys,
                  unsigned count, bool is_handoff, struct repair_taken *);
 
@@ -166,19 +164,18 @@ unsigned repair_drop(struct repair *, uint64_t hash, uint64_t fingerprint);
 /* Forgets one sibling, if it is still held. */
 void repair_forget(struct repair *, uint64_t hash, struct dot);
 
-void arena_deinit(struct arena *);
-void arena_reset(struct arena *);
-/* NULL: memory is short. */
-void *arena_room(struct arena *, size_t bytes);
-
 /* --- node_hints.c --- */
 
+/* Begins with no hints. */
 void repair_hints_start(struct repair *);
 /* Frees all hints, without a word. */
 void repair_hints_deinit(struct repair *);
 
 /* Takes up what the workers have added. */
 void repair_hints_take(struct repair *);
+/* Steps the machine, as do the others' repair_step_...(): fills in the time, the bucket and what
+ * else the event has of this node, and does what the machine says.  A machine may be stepped
+ * again from within. */
 void repair_hints_step(struct repair *, struct hints_event);
 
 /* Another table is in use: whose cells are in the trees depends on what this node owns. */
@@ -187,13 +184,16 @@ void repair_hints_recheck(struct repair *);
 bool repair_hints_is_rechecking(const struct repair *);
 void repair_hints_go_on(struct repair *);
 
+/* A hint of a peer's: takes its cell, if this node owns it, and acknowledges it. */
 void repair_on_hint(struct repair *, node_id from, const struct peer_hint *);
 
 /* --- node_sync.c --- */
 
 /* False: memory is short. */
 bool repair_sync_new(struct repair *);
+/* Whatever of it there is. */
 void repair_sync_free(struct repair *);
+/* Fills, handoffs and warming begin; `is_founding` as in node_repair_start(). */
 void repair_sync_start(struct repair *, bool is_founding);
 void repair_step_warming(struct repair *, struct warming_event);
 void repair_step_fill(struct repair *, struct fill_event);
@@ -219,6 +219,7 @@ void repair_scan_for_aftercut(struct repair *);
 
 /* --- node_exchange.c --- */
 
+/* COMPARE to KNOWN: answers what a peer asks, and hands on what it answers. */
 void repair_on_exchange(struct repair *, node_id from, const struct peer_message *);
 
 /* Answers what had to wait for tokens, and when to come for it. */
