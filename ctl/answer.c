@@ -1,8 +1,6 @@
 #include "ctl/answer.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

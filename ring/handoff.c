@@ -177,8 +177,9 @@ static void look(struct handoff *handoff, const struct handoff_event *event)
         unsigned p = (handoff->next_partition + walked) % count;
         for (unsigned i = 0; i < view->forest_count; i++) {
             unsigned copies = view->forests[i].copies;
-            if (merkle_cell_count(&view->forests[i].trees[p]) == 0 || !is_unowned(view, p, copies) ||
-                is_moving(handoff, p, copies) || !can_move(event, p, copies))
+            if (merkle_cell_count(&view->forests[i].trees[p]) == 0 ||
+                !is_unowned(view, p, copies) || is_moving(handoff, p, copies) ||
+                !can_move(event, p, copies))
                 continue;
             while (slot < HANDOFF_WINDOW && handoff->slots[slot].state != HANDOFF_FREE)
                 slot++;
@@ -211,13 +212,11 @@ static bool is_valid(const struct handoff_slot *slot, const struct handoff_event
            can_move(event, slot->partition, slot->copies) && !event->view->is_after_cut;
 }
 
-static void drop_batch(struct handoff *handoff, struct handoff_slot *slot,
-                       struct handoff_effects *effects)
+static void drop_batch(struct handoff_slot *slot, struct handoff_effects *effects)
 {
     for (unsigned i = 0; i < slot->item_count; i++)
         effects->drops[effects->drop_count++] =
             (struct handoff_drop){slot->items[i].key_hash, slot->items[i].fingerprint};
-    handoff->cells_dropped += slot->item_count;
     ring_trace_say(effects->trace, "all %u owners of partition %u have %u cells -> dropped here",
                    slot->owner_count, slot->partition, slot->item_count);
 }
@@ -237,7 +236,7 @@ static void drop_if_acknowledged(struct handoff *handoff, struct handoff_slot *s
     if (acknowledged < slot->owner_count)
 #endif
         return;
-    drop_batch(handoff, slot, effects);
+    drop_batch(slot, effects);
     slot->has_dropped = true;
     next_batch(handoff, slot, event->view);
 }

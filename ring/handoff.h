@@ -75,8 +75,7 @@ struct handoff {
     unsigned next_partition; /* they take turns */
     struct handoff_slot slots[HANDOFF_WINDOW];
 
-    /* Counters since handoff_init(). */
-    uint64_t cells_given, cells_dropped;
+    uint64_t cells_given; /* since handoff_init() */
 };
 
 enum handoff_event_type {

@@ -119,21 +119,15 @@ void quorum_read_init(struct quorum_read *, const struct quorum_read_start *);
  * `reads_own`: merge the own cell into `merged`, flushed and expired siblings gone; at the start,
  * when `merged` is empty, it may be read straight into it.
  *
- * Before a READ_REPLY with a cell, `merged` must have room for the siblings of both: see
- * quorum_read_room().  A cell whose dots are too far ahead of the wall clock must not come here
- * (replica_admit()): hand that on, and what finds no memory, as a reply that is_refused.  The
- * handles in replies' cells must stay valid until the machine is done: which of them `merged` kept
- * is not told. Replies of another round, of nodes not asked, and repeated ones change nothing. */
+ * Before a READ_REPLY with a cell, `merged` must have room for the siblings of both.  A cell whose
+ * dots are too far ahead of the wall clock must not come here (replica_admit()): hand that on, and
+ * what finds no memory, as a reply that is_refused.  The handles in replies' cells must stay valid
+ * until the machine is done: which of them `merged` kept is not told.  Replies of another round, of
+ * nodes not asked, and repeated ones change nothing. */
 void quorum_read_step(struct quorum_read *, const struct read_event *, struct request_effects *);
 
 /* Tells that the caller has merged `merged` into its own cell, without having been asked to. */
 void quorum_read_own_merged(struct quorum_read *);
-
-/* How much sibling room `merged` must have before a reply with this many siblings. */
-static inline unsigned quorum_read_room(const struct quorum_read *read, unsigned siblings)
-{
-    return read->merged->sibling_count + siblings;
-}
 
 /* When it wants a READ_TICK, at the latest; UINT64_MAX when done. */
 uint64_t quorum_read_deadline_ms(const struct quorum_read *);

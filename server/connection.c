@@ -189,11 +189,6 @@ void connection_clear_authenticated(struct connection *connection)
     connection->is_authenticated = false;
 }
 
-enum listen_protocol connection_protocol(const struct connection *connection)
-{
-    return connection->protocol;
-}
-
 struct sasl_session **connection_sasl(struct connection *connection)
 {
     return &connection->sasl;

@@ -65,7 +65,6 @@ enum connection_transport connection_transport(const struct connection *);
 bool connection_is_authenticated(const struct connection *);
 void connection_set_authenticated(struct connection *);
 void connection_clear_authenticated(struct connection *); /* a login began anew */
-enum listen_protocol connection_protocol(const struct connection *); /* negotiated by now */
 /* Where the login in progress is kept; freed with sasl_session_free() when the connection ends. */
 struct sasl_session **connection_sasl(struct connection *);
 

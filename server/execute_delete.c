@@ -13,7 +13,6 @@ struct delete {
     struct rewrite rewrite;
     uint64_t now_ms;
     uint64_t expiry_ms; /* SET_EXPTIME */
-    bool is_in_place;   /* nothing to rewrite: the item goes */
 };
 
 /* `x` leaves an empty item of the same cas, `I` one marked as stale and of a new cas; both may set

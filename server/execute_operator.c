@@ -1,6 +1,5 @@
 #include "server/execute_operator.h"
 
-#include "protocol/reply.h"
 #include "server/connection.h"
 #include "server/kept_operation.h"
 #include "server/log.h"

@@ -9,9 +9,6 @@
  * and what the cluster thread keeps (struct held_cell and struct hint, in server/node_hints.c). */
 #define HINT_OVERHEAD_BYTES 256u
 
-/* Of a cell that is small. */
-#define SMALL_BYTES 1024u
-
 uint64_t hint_bytes(struct slice key, const struct cell *cell)
 {
     uint64_t bytes = HINT_OVERHEAD_BYTES + 2 * key.size;
@@ -124,13 +121,4 @@ void hint_add(struct cluster *cluster, uint64_t hash, struct slice key, node_id 
               uint64_t bytes)
 {
     hint_queue_add(cluster_hints(cluster), hash, key, target, bytes);
-}
-
-bool hints_have_room(struct cluster *cluster)
-{
-    const struct hint_queue *queue = cluster_hints(cluster);
-
-    return atomic_load_explicit(&queue->bytes_used, memory_order_relaxed) + SMALL_BYTES <=
-               queue->bytes_max &&
-           !atomic_load_explicit(&queue->is_closed, memory_order_relaxed);
 }

@@ -36,10 +36,6 @@ void hint_unreserve(struct cluster *, uint64_t bytes);
  * Takes the pin and the room. */
 void hint_add(struct cluster *, uint64_t hash, struct slice key, node_id target, uint64_t bytes);
 
-/* Whether there is room for a small one: what ring/replica.h wants to know of those who do not
- * reserve. */
-bool hints_have_room(struct cluster *);
-
 /* --- the queue itself, of which a node has one --- */
 
 struct hint_note {
@@ -61,6 +57,7 @@ struct hint_queue {
     struct hint_note *first, **end; /* [L] the oldest first */
 };
 
+/* The store's items are what hints are for: it has to outlive the queue. */
 void hint_queue_init(struct hint_queue *, struct store *, uint64_t bytes_max);
 /* Frees the notes that are left. */
 void hint_queue_deinit(struct hint_queue *);
@@ -68,9 +65,10 @@ void hint_queue_deinit(struct hint_queue *);
 /* There is no room any more, whatever becomes free: the process is about to be restarted. */
 void hint_queue_close(struct hint_queue *);
 
+/* hint_reserve(), hint_unreserve() and hint_add() of one queue.  hint_queue_free() is also for room
+ * that a hint had, when the hint has ended. */
 bool hint_queue_reserve(struct hint_queue *, uint64_t bytes) __attribute__((warn_unused_result));
 void hint_queue_free(struct hint_queue *, uint64_t bytes);
-
 void hint_queue_add(struct hint_queue *, uint64_t hash, struct slice key, node_id target,
                     uint64_t bytes);
 

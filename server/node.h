@@ -6,8 +6,10 @@
  *   node_links.c      a background link to each member, and what comes over the links of others
  *   node_state.c      the state file: the membership, kept for the time after a restart
  *   node_flush.c      flush_all for the whole cluster
- *   node_acts.c       what an operator does
- *   node_repair.c     hints, warming, anti-entropy, fills and handoffs
+ *   node_acts.c       plans, and who is meant by a name
+ *   node_repair.c     hints, warming, anti-entropy, fills and handoffs; server/node_repair.h lists
+ *                     its files
+ *   node_operator.c   what an operator asks for; server/operator.h lists its files
  *
  * Threads: all of it belongs to the cluster thread. */
 #ifndef SERVER_NODE_H
@@ -24,7 +26,6 @@
 #include "server/store.h"
 
 struct cluster_job;
-struct node_flush;
 struct node_link;
 struct repair;
 
@@ -80,19 +81,13 @@ unsigned node_copies(void);
 
 /* --- an operator, through jobs (server/cluster.h) --- */
 
-/* Each is one act on the membership, which goes to all members; the claimant does the rest. */
-enum membership_answer node_leave(struct node *, node_id);
-/* `is_forced`: tables are published even without a majority of members reachable. */
-enum membership_answer node_remove(struct node *, node_id, bool is_forced);
-enum membership_answer node_set_weight(struct node *, node_id, uint32_t weight);
-enum membership_answer node_set_zone(struct node *, node_id, const struct member_name *zone);
-
 /* The member of that name, or of that id in decimal; NODE_NONE if there is none that has not
  * gone. */
 node_id node_find(const struct node *, struct slice name_or_id);
 
 /* Previews and commits of several acts at once; see ring/plan.h.  `bytes` of a partition or NULL.
- * Previews are refused with MEMBERSHIP_BAD before there is a table. */
+ * Previews are refused with MEMBERSHIP_BAD before there is a table.  `is_forced`: tables are
+ * published even without a majority of members reachable. */
 enum membership_answer node_preview(struct node *, const struct plan *, const uint64_t *bytes,
                                     struct plan_report *, unsigned *failed);
 enum membership_answer node_commit(struct node *, const struct plan *, bool is_forced,
@@ -130,6 +125,7 @@ void node_flush_run(struct node *, struct cluster_job *);
 
 /* --- hints, warming, anti-entropy, fills and handoffs (node_repair.c) --- */
 
+/* NULL: memory is short.  Free with node_repair_free(), which takes NULL. */
 struct repair *node_repair_new(struct node *);
 void node_repair_free(struct repair *);
 
@@ -154,6 +150,7 @@ void node_repair_hello(struct node *, struct peer_ping *, node_id to);
 /* Hands back what was kept for nodes that went. */
 void node_repair_forget_gone(struct node *);
 
+/* Does what has come due; and when the next of it will, at the latest. */
 void node_repair_wake(struct node *);
 uint64_t node_repair_deadline_ms(const struct node *);
 

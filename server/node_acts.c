@@ -1,34 +1,9 @@
-/* What an operator does: acts on the membership, which the claimant turns into tables. */
+/* What node_plan.c and node_show.c ask of the machines: who a node is, what a plan would do, and to
+ * do it. */
 #include "server/log.h"
 #include "server/node.h"
 #include "server/node_inside.h"
-#include "server/settings.h"
 #include <stdlib.h>
-
-enum membership_answer node_leave(struct node *node, node_id id)
-{
-    return node_acted(node, membership_leave(&node->membership, id));
-}
-
-enum membership_answer node_remove(struct node *node, node_id id, bool is_forced)
-{
-    enum membership_answer answer = node_acted(node, membership_remove(&node->membership, id));
-
-    if (is_forced && (answer == MEMBERSHIP_DONE || answer == MEMBERSHIP_ALREADY))
-        node_force(node);
-    return answer;
-}
-
-enum membership_answer node_set_weight(struct node *node, node_id id, uint32_t weight)
-{
-    return node_acted(node, membership_set_weight(&node->membership, id, weight));
-}
-
-enum membership_answer node_set_zone(struct node *node, node_id id, const struct member_name *zone)
-{
-    return node_acted(node,
-                      membership_set_zone(&node->membership, id, node_zone_number(zone), zone));
-}
 
 /* The number that the text is, as a whole; 0 if it is none. */
 static node_id number_of(struct slice text)

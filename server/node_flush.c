@@ -8,7 +8,6 @@
  * that one's clock is ahead: so nodes are asked how far theirs is, and the flush is of all before
  * the highest.  A node has raised its clocks when it has merged a membership with the flush: so a
  * ping with this node's own digest is the proof, and all are pinged at once after the act. */
-#include "server/clock.h"
 #include "server/node.h"
 #include "server/node_inside.h"
 #include "server/settings.h"

@@ -1,6 +1,5 @@
 /* Cells that others own, and those outdated by a cut; node_repair.h says more. */
 #include "server/node_repair.h"
-#include <stdlib.h>
 
 #define SCANS_PER_TURN 8 /* of up to a tenth of a millisecond each */
 

@@ -116,40 +116,49 @@ const char *node_name_of(const struct node *, node_id, char text[MEMBER_NAME_MAX
 /* False: memory is short. */
 bool node_members_init(struct node *);
 void node_members_deinit(struct node *);
+/* Looks for its cluster, or founds it. */
 void node_members_start(struct node *);
+/* What the claimant is to know: a peer became reachable or unreachable, or a ping came. */
 void node_members_reach(struct node *, node_id peer, bool is_reachable);
 void node_members_hear_ping(struct node *, const struct ping *);
+/* The claimant's part of a ping, and this node's clock. */
 void node_members_fill_ping(struct node *, struct ping *);
+/* Tells claimant and members whether this node is warm and still holds others' cells, if that is
+ * not as they were told. */
 void node_members_tell_warmth(struct node *);
 /* The membership changed: tells the log. */
 void node_members_log(struct node *);
+/* Whether this node has left for good, as its own record says. */
 bool node_members_has_gone(const struct node *);
+/* What another node's claimant says. */
 void node_members_on_claimant(struct node *, node_id from, const struct claimant_message *);
 /* RESTART_ASK to RESTART_JOINED. */
 void node_members_on_talk(struct node *, struct peer_link *, const struct peer_message *);
 /* A link opened while this node has not begun: asks there what it wants to know. */
 void node_members_ask(struct node *, struct peer_link *);
+/* Does what has come due; and when the next of it will. */
 void node_members_wake(struct node *);
 uint64_t node_members_deadline_ms(const struct node *);
 /* Equal names are equal zones; no name is zone 0. */
 uint32_t node_zone_number(const struct member_name *);
 /* The membership was changed by an act with this answer, which is returned. */
 enum membership_answer node_acted(struct node *, enum membership_answer);
+/* The claimant publishes its next table without a majority of members reachable. */
 void node_force(struct node *);
 
 /* --- node_links.c --- */
 
+/* Closes all links. */
 void node_links_deinit(struct node *);
 /* Makes links to all members, and to seeds while it has not begun; drops all others. */
 void node_links_follow(struct node *);
 /* Resolves the --join addresses anew. */
 void node_links_find_seeds(struct node *);
-/* To every seed that has a link.  Returns to how many. */
 /* Whether who is there has shown the certificate of the node that it says it is, by its id or by
  * its name in the message (or NULL); else the link is refused.  True without TLS, and of an id that
  * nobody knows yet. */
 bool node_link_is_named(const struct node *, struct peer_link *, const struct peer_message *);
-
+/* To every seed that has a link.  Returns to how many. */
 unsigned node_links_tell_seeds(struct node *, const struct peer_message *);
 /* To one seed or member, another one each time. */
 void node_links_tell_next(struct node *, const struct peer_message *);
@@ -174,8 +183,10 @@ void node_state_save(struct node *);
 
 /* The membership changed, or a pending flush came due: empties the store as it says. */
 void node_flush_apply(struct node *);
+/* For jobs that wait for clocks: a peer has told its clock, or is not waited for any more. */
 void node_flush_hear(struct node *, const struct ping *);
 void node_flush_lose(struct node *, node_id peer);
+/* Does what has come due; and when the next of it will. */
 void node_flush_wake(struct node *);
 uint64_t node_flush_deadline_ms(const struct node *);
 /* Gives back all jobs that wait. */

@@ -2,7 +2,6 @@
 #include "server/node_repair.h"
 #include "server/policy.h"
 #include "server/settings.h"
-#include <assert.h>
 #include <stdlib.h>
 
 #define RETRY_MS 1000
