@@ -1,22 +1,17 @@
-/* Connections of a cluster's node: real workers, connections, parsers and executor, with a
- * pretended cluster that answers when it likes.  The client has to see each answer once and in
- * order. */
+/* Connections of a cluster's node, with a pretended cluster behind them.  The client has to see
+ * each answer once and in order. */
 #include "server/pending.h"
 #include "ring/key_hash.h"
 #include "server/clock.h"
-#include "server/cluster.h"
-#include "server/command.h"
-#include "server/execution.h"
 #include "server/item.h"
-#include "server/kept_operation.h"
-#include "server/node.h"
-#include "server/operator.h"
+#include "server/listener.h"
 #include "server/settings.h"
 #include "server/store.h"
 #include "server/tls.h"
 #include "server/worker.h"
 #include "tests/unit/certificate.h"
 #include "tests/unit/client.h"
+#include "tests/unit/pretended_cluster.h"
 #include "tests/unit/random.h"
 #include <errno.h>
 #ifdef WITH_TLS
@@ -30,336 +25,34 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+/* after those */
 #include <cmocka.h>
-
-/* ---- the pretended cluster ----
- *
- * Requests are kept until the test lets them be answered: some of those in flight, in any order, at
- * the start of each turn of the worker's loop; some at once.  A command is done when it is
- * answered, on a list of keys and values: so one that overtakes another of its key is seen. */
-
-struct flight {
-    struct request_client *client;
-    struct kept_operation *kept;
-    enum request_class request_class;
-    struct item *item;
-};
-
-#define FLIGHTS_MAX     (PENDING_WORKER_MAX + 8192)
-#define MODEL_KEYS      512
-#define MODEL_BYTES_MAX (256 * 1024)
-
-struct requests {
-    struct worker *worker;
-    struct flight flights[FLIGHTS_MAX];
-    unsigned count;
-};
-
-static struct store *store;
-static struct requests requests;
-static struct random randomness;          /* of the worker's thread */
-static _Atomic unsigned percent_at_once;  /* answered before requests_start() returns */
-static _Atomic unsigned percent_per_turn; /* of those in flight */
-static _Atomic unsigned in_flight, in_flight_max, started;
-static struct cluster_job *flush_job;
-
-static struct {
-    char key[64];
-    struct slice value;
-} model[MODEL_KEYS];
-
-static struct slice *model_value(struct slice key)
-{
-    for (unsigned i = 0; i < MODEL_KEYS; i++) {
-        if (model[i].key[0] == '\0')
-            snprintf(model[i].key, sizeof model[i].key, "%.*s", (int)key.size, key.bytes);
-        if (strlen(model[i].key) == key.size && memcmp(model[i].key, key.bytes, key.size) == 0)
-            return &model[i].value;
-    }
-    fail_msg("too many keys");
-    return NULL;
-}
-
-static void model_clear(void)
-{
-    for (unsigned i = 0; i < MODEL_KEYS; i++)
-        free((void *)(uintptr_t)model[i].value.bytes);
-    memset(model, 0, sizeof model);
-}
-
-static void model_store(const struct operation *operation, struct slice value)
-{
-    struct slice *held = model_value(operation->key);
-    unsigned char *copy = malloc(value.size + 1);
-
-    assert_non_null(copy);
-    if (value.size > 0)
-        memcpy(copy, value.bytes, value.size);
-    free((void *)(uintptr_t)held->bytes);
-    *held = (struct slice){copy, value.size};
-}
-
-static uint64_t model_count(const struct operation *operation)
-{
-    struct slice held = *model_value(operation->key);
-    uint64_t number = 0;
-    char text[32];
-
-    for (size_t i = 0; i < held.size; i++)
-        number = number * 10 + (held.bytes[i] - '0');
-    number += operation->delta;
-    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    model_store(operation, (struct slice){(const unsigned char *)text, strlen(text)});
-    return number;
-}
-
-/* Keys whose names begin with f cannot be read. */
-static bool fails(const struct operation *operation)
-{
-    return operation->key.bytes[0] == 'f';
-}
-
-static void be_answered(struct flight *flight)
-{
-    static const struct cell *some_cell = (const struct cell *)"";
-    const struct operation *operation = &flight->kept->operation;
-    struct outcome outcome = {.status = OUTCOME_OK};
-    struct request_answered answered = {.answer = ANSWER_DONE, .operation = operation};
-
-    if (fails(operation))
-        answered.answer = ANSWER_READ_FAILED;
-    else if (flight->request_class == REQUEST_READ)
-        answered.cell = some_cell;
-    else if (operation->verb == VERB_ARITHMETIC)
-        outcome.number = model_count(operation);
-    else if (operation->verb == VERB_STORE)
-        model_store(operation,
-                    flight->item != NULL ? item_value_slice(flight->item) : operation->value);
-    answered.outcome = &outcome;
-    flight->client->answer(flight->client, &answered);
-    if (flight->item != NULL)
-        item_unref(requests.worker->store, flight->item);
-    free(flight->kept);
-}
-
-struct cluster *cluster_get(void)
-{
-    static char dummy;
-
-    return (struct cluster *)(void *)&dummy;
-}
-
-struct requests *requests_new(struct worker *worker, struct cluster *cluster)
-{
-    (void)cluster;
-    requests.worker = worker;
-    requests.count = 0;
-    return &requests;
-}
-
-void requests_free(struct requests *all)
-{
-    for (unsigned i = 0; i < all->count; i++) {
-        if (all->flights[i].item != NULL)
-            item_unref(all->worker->store, all->flights[i].item);
-        free(all->flights[i].kept);
-    }
-    all->count = 0;
-}
-
-void requests_begin_turn(struct requests *all)
-{
-    for (unsigned tries = all->count; tries > 0 && all->count > 0; tries--) {
-        if (!random_chance(&randomness, percent_per_turn))
-            continue;
-        unsigned chosen = random_below(&randomness, all->count);
-        struct flight flight = all->flights[chosen];
-        all->flights[chosen] = all->flights[--all->count];
-        be_answered(&flight);
-    }
-    in_flight = all->count;
-}
-
-void requests_end_turn(struct requests *all)
-{
-    if (all->count > 0 && percent_per_turn > 0)
-        worker_wake(all->worker);
-}
-
-void requests_start(struct requests *all, enum request_class request_class,
-                    const struct operation *operation, struct item *item,
-                    struct request_client *client)
-{
-    struct operation copy = *operation;
-    struct flight flight = {client, NULL, request_class, item};
-
-    started++;
-    if (item != NULL) {
-        item_ref(item);
-        copy.value.bytes = NULL;
-    }
-    flight.kept = kept_operation_new(&copy);
-    assert(flight.kept != NULL);
-    if (random_chance(&randomness, percent_at_once)) {
-        be_answered(&flight);
-        return;
-    }
-    assert(all->count < FLIGHTS_MAX);
-    all->flights[all->count++] = flight;
-    in_flight = all->count;
-    if (in_flight > in_flight_max)
-        in_flight_max = in_flight;
-}
-
-/* It owns the keys whose names begin with o, and R is 1. */
-bool requests_owner_may_answer(struct requests *all, const struct operation *operation)
-{
-    (void)all;
-    return operation->key.bytes[0] == 'o';
-}
-
-const struct siphash_key *cluster_context_key(const struct cluster *cluster)
-{
-    (void)cluster;
-    return NULL;
-}
-
-struct hint_queue *cluster_hints(struct cluster *cluster)
-{
-    (void)cluster;
-    return NULL;
-}
-
-void cluster_ask(struct cluster *cluster, struct cluster_job *job)
-{
-    (void)cluster;
-    assert(flush_job == NULL);
-    flush_job = job;
-    worker_wake(requests.worker);
-}
-
-void cluster_run_done_jobs(struct cluster *cluster, unsigned worker)
-{
-    struct cluster_job *job = flush_job;
-
-    (void)cluster, (void)worker;
-    if (job == NULL || !random_chance(&randomness, percent_per_turn))
-        return;
-    flush_job = NULL;
-    ((struct node_flush_job *)(void *)job)->is_done = true;
-    model_clear();
-    job->done(job);
-}
-
-void node_flush_run(struct node *node, struct cluster_job *job)
-{
-    (void)node, (void)job;
-}
-
-void operator_run(struct node *node, struct cluster_job *job)
-{
-    (void)node, (void)job;
-}
-
-/* ---- what commands mean is not tested here ---- */
-
-bool command_show(struct execution *execution, const struct operation *operation,
-                  const struct cell *cell, const struct command_marks *marks, struct item *item)
-{
-    struct slice value = *model_value(operation->key);
-    struct outcome outcome = {
-        .status = value.bytes != NULL ? OUTCOME_OK : OUTCOME_NOT_FOUND,
-        .value = value,
-    };
-
-    (void)cell, (void)marks, (void)item;
-    if (value.size < ITEM_LONG_VALUE_BYTES || random_chance(&randomness, 50)) {
-        execution_answer_long(execution, operation, &outcome);
-        return true;
-    }
-    struct item_spec spec = {.key = operation->key, .value_bytes = value.size};
-    struct item *held = item_new(store, &spec, 0);
-    assert(held != NULL);
-    memcpy(item_value(held), value.bytes, value.size);
-    outcome.value = item_value_slice(held);
-    execution_answer_item(execution, operation, &outcome, held);
-    item_discard(store, held);
-    return true;
-}
-
-void command_answer(struct execution *execution, const struct operation *operation,
-                    const struct outcome *outcome)
-{
-    execution_answer(execution, operation, outcome);
-}
-
-void command_answer_failure(struct execution *execution, const struct operation *operation,
-                            enum request_answer answer, unsigned got, unsigned needed)
-{
-    (void)answer, (void)got, (void)needed;
-    execution_answer_line(execution, operation, 0x86, SLICE("SERVER_ERROR failed"));
-}
-
-bool command_is_too_large(struct execution *execution, const struct operation *operation,
-                          struct operation *removal, bool *removes)
-{
-    if (execution_value_fits(operation, 0, operation->value.size))
-        return false;
-    *removal = (struct operation){.verb = VERB_STORE, .options = OPERATION_NOREPLY};
-    removal->key = operation->key;
-    removal->hash = operation->hash;
-    *removes = true;
-    execution_answer_status(execution, operation, OUTCOME_TOO_LARGE);
-    return true;
-}
-
-/* ---- set up ---- */
 
 static struct listener listener;
 
 static int set_up(void **state)
 {
-    (void)state;
-    settings_init(&settings);
-    settings.read_quorum = 2;
     listener = (struct listener){
         .transport = TRANSPORT_TCP, .protocol = LISTEN_NEGOTIATING, .tls = LISTEN_TLS_OFF};
-    clock_init();
-    struct store_options options = {
-        .limit_bytes = atomic_load(&settings.limit_bytes),
-        .item_bytes_max = settings.item_bytes_max,
-        .threads = 1,
-        .evicts = true,
-    };
-    store = store_new(&options);
-    assert_non_null(store);
-    randomness.state = 1;
-    percent_at_once = 0;
-    percent_per_turn = 30;
-    in_flight = in_flight_max = started = 0;
-    flush_job = NULL;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    workers_stop();
-    model_clear();
-    store_free(store);
-    settings_deinit(&settings);
-    return 0;
+    return pretended_set_up(state);
 }
 
 static void start(void)
 {
-    assert_true(workers_start(store, 1));
+    assert_true(workers_start(pretended_store, 1));
 }
 
 static int connect_one(void)
 {
     start();
     return client_attach(&listener);
+}
+
+/* From now on so many of a hundred in flight are answered in a turn. */
+static void answer_each_turn(unsigned percent)
+{
+    percent_per_turn = percent;
+    worker_wake(workers_get(0));
 }
 
 /* ---- a client that says what chance wants, and knows what it has to hear ---- */
@@ -603,7 +296,7 @@ static void clients_talk(uint64_t seed)
     for (unsigned i = 0; i < clients; i++)
         script_free(&scripts[i]);
     workers_stop();
-    model_clear();
+    pretended_clear();
 }
 
 static void each_client_hears_each_answer_once_and_in_order(void **state)
@@ -636,8 +329,7 @@ static void clients_that_close_with_commands_in_flight_leave_nothing_behind(void
         }
         script_free(&script);
     }
-    percent_per_turn = 100;
-    worker_wake(workers_get(0));
+    answer_each_turn(100);
     client_wait_until(in_flight == 0);
     client_wait_until(workers_connection_count() == 0);
 }
@@ -655,8 +347,7 @@ static void commands_in_flight_go_on_when_their_client_is_gone(void **state)
     struct linger at_once = {.l_onoff = 1};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     client_close(fd);
-    percent_per_turn = 100;
-    worker_wake(workers_get(0));
+    answer_each_turn(100);
     client_wait_until(started == 3);
     client_wait_until(in_flight == 0);
     client_say(other, "incr n 4\r\nget k\r\n");
@@ -680,8 +371,7 @@ static void no_more_is_read_than_may_be_pending(void **state)
     client_send(fd, says, said);
     client_pause_ms(50);
     assert_true(in_flight_max <= 450); /* of each key one */
-    percent_per_turn = 20;
-    worker_wake(workers_get(0));
+    answer_each_turn(20);
     client_expect_bytes(fd, hears, heard);
     said = 0;
     percent_per_turn = 0;
@@ -692,8 +382,7 @@ static void no_more_is_read_than_may_be_pending(void **state)
     client_wait_until(in_flight_max >= PENDING_MAX);
     client_pause_ms(50);
     assert_true(in_flight_max < PENDING_MAX + WORKER_BATCH_MAX);
-    percent_per_turn = 20;
-    worker_wake(workers_get(0));
+    answer_each_turn(20);
     heard = 0;
     for (unsigned i = 0; i < COMMANDS; i++)
         heard += (size_t)sprintf(hears + heard, "VA 2\r\n%u\r\n", i % 400 < 150 ? 14 : 13);
@@ -724,8 +413,7 @@ static void no_more_is_read_than_may_be_pending_for_all_together(void **state)
     client_wait_until(in_flight_max >= PENDING_WORKER_MAX);
     client_pause_ms(20);
     assert_true(in_flight_max < PENDING_WORKER_MAX + CLIENTS * WORKER_BATCH_MAX);
-    percent_per_turn = 50;
-    worker_wake(workers_get(0));
+    answer_each_turn(50);
     for (unsigned i = 0; i < CLIENTS; i++) {
         client_expect_bytes(fds[i], hears, heard);
         client_close(fds[i]);
@@ -758,8 +446,7 @@ static void answers_behind_a_slow_one_are_bounded(void **state)
     client_wait_until(started * VALUE_BYTES >= PENDING_BYTES_MAX);
     client_pause_ms(50);
     assert_true(started < PENDING_BYTES_MAX / VALUE_BYTES + 2 * WORKER_BATCH_MAX);
-    percent_per_turn = 100;
-    worker_wake(workers_get(0));
+    answer_each_turn(100);
     client_expect(fd, "END\r\n");
     for (unsigned i = 0; i < GETS; i++) {
         snprintf(head, sizeof head, "VALUE big 0 %d\r\n", VALUE_BYTES);
@@ -812,8 +499,8 @@ static void store_here(const char *key, const char *text, unsigned bits)
 {
     const struct slice name = {(const unsigned char *)key, strlen(key)};
     const struct item_spec spec = {.key = name, .value_bytes = strlen(text)};
-    struct item *item = item_new(store, &spec, clock_now_ms());
-    struct stripe *stripe = store_lock(store, key_hash(name));
+    struct item *item = item_new(pretended_store, &spec, clock_now_ms());
+    struct stripe *stripe = store_lock(pretended_store, key_hash(name));
 
     assert_non_null(item);
     memcpy(item_value(item), text, strlen(text));
@@ -880,8 +567,7 @@ static void quit_waits_for_the_answers_before_it(void **state)
     client_say(fd, "set a 0 0 1\r\nx\r\nget a\r\nquit\r\nget a\r\n");
     client_wait_until(in_flight == 1);
     client_pause_ms(20);
-    percent_per_turn = 50;
-    worker_wake(workers_get(0));
+    answer_each_turn(50);
     client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
     client_expect_end(fd);
     client_close(fd);
@@ -896,8 +582,7 @@ static void a_client_that_has_said_all_still_hears_its_answers(void **state)
     shutdown(fd, SHUT_WR);
     client_wait_until(in_flight == 1);
     client_pause_ms(20);
-    percent_per_turn = 50;
-    worker_wake(workers_get(0));
+    answer_each_turn(50);
     client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
     client_expect_end(fd);
     client_close(fd);
@@ -911,8 +596,7 @@ static void who_waits_for_an_answer_is_not_idle(void **state)
     int fd = connect_one();
     client_say(fd, "get a\r\n");
     client_pause_ms(2200);
-    percent_per_turn = 100;
-    worker_wake(workers_get(0));
+    answer_each_turn(100);
     client_expect(fd, "END\r\n");
     client_expect_end(fd);
     client_close(fd);
@@ -979,7 +663,7 @@ static void what_is_never_answered_does_not_keep_the_worker_from_stopping(void *
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, pretended_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(each_client_hears_each_answer_once_and_in_order),
         TEST(clients_that_close_with_commands_in_flight_leave_nothing_behind),
