@@ -1,5 +1,6 @@
-/* For test_requests and the engine's sources as compiled into it: the cluster that they ask is the
- * test's, not the one of server/cluster.c, which the rest of the server goes on with. */
+/* For test_requests and the sources of server/request*.c as compiled into it: the cluster that they
+ * ask is the test's (request_nodes.c), not the one of server/cluster.c, which the rest of the
+ * server goes on with. */
 #ifndef TESTS_UNIT_REQUESTS_CLUSTER_H
 #define TESTS_UNIT_REQUESTS_CLUSTER_H
 
