@@ -383,6 +383,17 @@ static void pin_new(struct item *item, unsigned pins)
     item->is_pinned = 1;
 }
 
+/* What this node knows of its item, and no cell has: who was told to refill it, who read it when. A
+ * merge that brings no newer value leaves that as it is. */
+static void keep_marks(struct item *item, const struct item *old)
+{
+    if (old == NULL || old->hlc != item->hlc || item_is_hidden(old) || item_is_hidden(item))
+        return;
+    item->accessed_s = old->accessed_s;
+    item->was_fetched = old->was_fetched;
+    item->bits = (uint8_t)(item->bits | (old->bits & ITEM_WON));
+}
+
 bool cell_store_write(struct store *store, struct stripe *stripe, uint64_t hash, struct slice key,
                       const struct cell *cell, struct cell_write *write, uint64_t now_ms)
 {
@@ -422,6 +433,7 @@ bool cell_store_write(struct store *store, struct stripe *stripe, uint64_t hash,
     cell_item_write(&cells->nodes, item, hash, cell,
                     pins > 0 && !write->is_owner ? 0 : write->copies);
     pin_new(item, pins);
+    keep_marks(item, old);
     if (!stripe_put(stripe, hash, item)) {
         store_unlock(stripe);
         write->failed = true;

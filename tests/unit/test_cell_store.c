@@ -733,6 +733,54 @@ static void a_common_cell_costs_eight_bytes_more_than_a_plain_item(void **state)
     store_free(store);
 }
 
+/* As a merge does that brings nothing newer. */
+static void write_again(struct store *store, struct slice key, uint64_t now_ms)
+{
+    const uint64_t hash = key_hash(key);
+    struct cell_write write = {.copies = 3};
+    struct sibling siblings[4];
+    struct stripe *stripe;
+    struct cell cell;
+
+    cell_init(&cell, siblings, 4);
+    do {
+        stripe = store_lock(store, hash);
+        cell_store_read(stripe, hash, key, now_ms, &cell);
+    } while (!cell_store_write(store, stripe, hash, key, &cell, &write, now_ms));
+    assert_false(write.failed);
+    store_unlock(stripe);
+}
+
+static void only_a_newer_value_takes_the_marks_of_an_item(void **state)
+{
+    struct fixture fixture;
+    char text[24];
+    const struct slice key = key_of(7, text);
+    struct stripe *stripe;
+    struct item *item;
+
+    (void)state;
+    open_fixture(&fixture, 10, 256 * MB, 16 * MB, 3);
+    put_simple(fixture.store, 7, true, fixture.now_ms);
+    for (unsigned newer = 0; newer < 2; newer++) {
+        stripe = store_lock(fixture.store, key_hash(key));
+        item = stripe_find(stripe, key_hash(key), key, fixture.now_ms);
+        item->bits |= ITEM_WON;
+        item->was_fetched = 1;
+        store_unlock(stripe);
+        if (newer)
+            put_simple(fixture.store, 7, true, fixture.now_ms);
+        else
+            write_again(fixture.store, key, fixture.now_ms);
+        stripe = store_lock(fixture.store, key_hash(key));
+        item = stripe_find(stripe, key_hash(key), key, fixture.now_ms);
+        assert_int_equal((item->bits & ITEM_WON) != 0, !newer);
+        assert_int_equal(item->was_fetched, !newer);
+        store_unlock(stripe);
+    }
+    close_fixture(&fixture);
+}
+
 static void a_node_has_one_handle_as_long_as_there_are_any(void **state)
 {
     struct node_table *table = calloc(1, sizeof *table);
@@ -754,6 +802,7 @@ static void a_node_has_one_handle_as_long_as_there_are_any(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_a_newer_value_takes_the_marks_of_an_item),
         cmocka_unit_test(a_node_has_one_handle_as_long_as_there_are_any),
         cmocka_unit_test(a_common_cell_costs_eight_bytes_more_than_a_plain_item),
         cmocka_unit_test(the_store_holds_what_an_array_of_cells_holds),
