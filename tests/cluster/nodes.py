@@ -4,6 +4,7 @@ Nothing here sleeps for as long as something usually takes: wait_until() asks un
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -41,24 +42,33 @@ def wait_until(holds, what, patience_s=None, every_s=0.03):
         time.sleep(every_s)
 
 
-def free_port(host="127.0.0.1"):
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+# Below those that connections get: none of ours can take what was just found free.
+PORTS = range(10000, 32000)
+_given = set()
 
 
 def free_ports_in_a_row(count):
-    """The first of so many, below those that free_port() gets."""
-    for first in range(20000 + os.getpid() % 1000 * 10, 32000, count):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as sock:
-                    sock.bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            pass
+    """The first of so many that nobody listens on, and that were not given before."""
+    for _ in range(1000):
+        row = range(random.choice(PORTS), PORTS.stop)[:count]
+        if len(row) == count and _given.isdisjoint(row) and all(map(_is_free, row)):
+            _given.update(row)
+            return row[0]
     raise AssertionError("there are not %d free ports in a row" % count)
+
+
+def _is_free(port):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port():
+    return free_ports_in_a_row(1)
 
 
 def is_sanitized():
