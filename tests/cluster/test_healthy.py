@@ -95,7 +95,8 @@ class RealClients(ClusterCase):
             raise unittest.SkipTest("not installed: python3-pymemcache") from None
         cluster = self.cluster(3)
         first, second, third = [
-            RetryingClient(Memcache((node.host, node.port), timeout=5), attempts=3)
+            RetryingClient(Memcache((node.host, node.port), timeout=5, default_noreply=False),
+                           attempts=3)
             for node in cluster]
         first.set("key", "value")
         self.assertEqual(second.get("key"), b"value")
