@@ -2,7 +2,6 @@
 #include "ctl/answer.h"
 #include "ctl/command.h"
 #include "ctl/wait.h"
-
 #include <stdio.h>
 #include <string.h>
 

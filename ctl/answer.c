@@ -1,5 +1,4 @@
 #include "ctl/answer.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,6 @@
 #include "ctl/command.h"
 #include "ctl/options.h"
 #include "ctl/wire.h"
-
 #include <string.h>
 
 const struct command commands[] = {

@@ -3,7 +3,6 @@
 #include "ctl/command.h"
 #include "ctl/print.h"
 #include "ctl/wait.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

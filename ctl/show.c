@@ -2,7 +2,6 @@
 #include "ctl/answer.h"
 #include "ctl/command.h"
 #include "ctl/print.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

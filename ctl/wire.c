@@ -1,5 +1,4 @@
 #include "ctl/wire.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>

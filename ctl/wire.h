@@ -29,7 +29,9 @@ struct wire {
     char error[512];
 };
 
+/* Connects to nothing yet.  `timeout_ms` is for each exchange as a whole. */
 void wire_init(struct wire *, const char *server, const char *login, unsigned timeout_ms);
+/* Closes the connection, if there is one. */
 void wire_deinit(struct wire *);
 
 /* Begins an exchange: sends these bytes, and connects and logs in before if need be. */

@@ -164,7 +164,7 @@ static void begin_class(struct aftercut *aftercut, struct aftercut_slot *slot, u
     unsigned partition = slot->partition;
     clear(aftercut, partition);
     assert(effects->cleared_count < AFTERCUT_CLEARED_MAX);
-    effects->cleared[effects->cleared_count++] = partition;
+    effects->cleared_count++;
     ring_trace_say(effects->trace, "partition %u: nothing from before the cut is outdated any more",
                    partition);
 }

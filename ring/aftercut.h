@@ -142,8 +142,7 @@ struct aftercut_effects {
     struct aftercut_scan scans[AFTERCUT_WINDOW];
     unsigned forget_count;
     struct exchange_dot forgets[AFTERCUT_BATCH]; /* cell_forget() these, if they are still held */
-    unsigned cleared_count;
-    unsigned cleared[AFTERCUT_CLEARED_MAX]; /* partitions without suspects now */
+    unsigned cleared_count; /* partitions without suspects now */
 };
 
 static inline void aftercut_effects_init(struct aftercut_effects *effects, struct ring_trace *trace)

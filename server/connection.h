@@ -74,7 +74,7 @@ struct sasl_session **connection_sasl(struct connection *);
 
 struct connection_description {
     int fd;
-    bool is_udp, is_listening;
+    bool is_udp;
     char address[CONNECTION_ADDRESS_BYTES];        /* "tcp:127.0.0.1:40000", "unix:/path" */
     char listen_address[CONNECTION_ADDRESS_BYTES]; /* empty if it listens itself */
     const char *state;                             /* memcached's name for it: "conn_read" */

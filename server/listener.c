@@ -555,7 +555,6 @@ void listeners_visit(void (*visit)(void *context, const struct connection_descri
 {
     for (unsigned i = 0; i < listener_count; i++) {
         struct connection_description description = { .fd = listeners[i].fd,
-                                                      .is_listening = true,
                                                       .state = "conn_listening" };
         if (listeners[i].transport == TRANSPORT_UDP)
             continue; /* a connection of its worker */

@@ -172,7 +172,6 @@ static struct store *make_store(void)
         .item_bytes_max = settings.item_bytes_max,
         .threads = settings.threads,
         .evicts = settings.evicts,
-        .tracks_sizes = settings.track_sizes,
         .hash_power = settings.hash_power,
         .on_eviction = watch_item_evicted,
         .on_sweep = watch_swept,

@@ -58,7 +58,6 @@ void node_repair_stats(struct node *node, struct repair_stats *stats)
     stats->fill_partitions_done = repair->fill.partitions_filled;
     stats->handoff_cells_given = repair->handoff.cells_given;
     stats->handoff_cells_left = handoff_cells_left(&view);
-    stats->partitions = ring_table_partitions(repair->table);
     stats->partitions_owned = warming_owned(&repair->warming);
     stats->partitions_warming = repair->warming.warming_count;
     stats->partitions_to_fill = repair->fill.wanted_count;

@@ -38,7 +38,6 @@ struct repair_stats {
     uint64_t handoff_cells_given, handoff_cells_dropped;
     uint64_t handoff_cells_left;                   /* now */
     uint64_t siblings_forgotten;                   /* as outdated after a cut */
-    unsigned partitions;                           /* of the ring */
     unsigned partitions_owned, partitions_warming; /* now, of this node */
     unsigned partitions_to_fill;                   /* now */
     unsigned partitions_after_cut;                 /* now: with cells that may be outdated */

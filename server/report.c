@@ -1,5 +1,4 @@
 #include "server/report.h"
-
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -35,7 +35,6 @@ struct store_options {
     uint64_t item_bytes_max; /* -I: key, value and header together; with limit and threads it */
     unsigned threads;        /* (how many will use it at once) chooses the number of stripes */
     bool evicts;             /* false (-M): item_new() fails at the limit */
-    bool tracks_sizes;       /* -o track_sizes */
     const struct cell_store_options *cells; /* of a cluster's node (server/cell_store.h), or NULL */
     unsigned hash_power;     /* -o hashpower: the index starts with room for 2^n items; 0: small */
     /* Called for each item that is evicted or reaped, under its stripe's lock; may be NULL. */

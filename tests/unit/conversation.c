@@ -236,7 +236,7 @@ void listeners_visit(void (*visit)(void *context, const struct connection_descri
                      void *context)
 {
     struct connection_description one = {
-        .fd = 5, .is_listening = true, .address = "tcp:127.0.0.1:11211",
+        .fd = 5, .address = "tcp:127.0.0.1:11211",
         .state = "conn_listening", .seconds_since_last_command = 12,
     };
 
@@ -294,7 +294,6 @@ int conversation_start(void **state)
         .item_bytes_max = settings.item_bytes_max,
         .threads = 1,
         .evicts = true,
-        .tracks_sizes = true,
         .on_eviction = watch_item_evicted,
     };
     store = store_new(&options);
