@@ -132,6 +132,7 @@ bool cell_store_has_room(const struct store *);
 /* Node ids as items name them. */
 struct node_table *cell_store_nodes(struct store *);
 
+/* Since the start, but for what is said to be now. */
 struct cell_store_stats {
     uint64_t stubs, stub_bytes, tombstones, tombstone_bytes; /* now, as allocated */
     uint64_t stubs_made;
@@ -140,6 +141,7 @@ struct cell_store_stats {
     uint64_t tombstones_reaped;
     uint64_t tombstones_reaped_early; /* by the bound */
 };
+/* Takes the stripes' locks, one after the other.  Any thread. */
 void cell_store_stats(struct store *, struct cell_store_stats *);
 
 #endif

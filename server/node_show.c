@@ -2,6 +2,7 @@
  *
  * Threads: the cluster thread. */
 #include "ring/key_hash.h"
+#include "server/cell_store.h"
 #include "server/node_inside.h"
 #include "server/operator.h"
 #include "server/policy.h"
@@ -212,6 +213,23 @@ void node_show_status(struct node *node, struct operator_job *job)
             show_member(node, &membership->records[i], &stats, report);
 }
 
+/* What the store remembers of keys whose values went. */
+static void show_cells(struct node *node, struct report *report)
+{
+    struct cell_store_stats cells;
+
+    cell_store_stats(node->store, &cells);
+    report_u64(report, NULL, "stubs", cells.stubs);
+    report_u64(report, NULL, "stub_bytes", cells.stub_bytes);
+    report_u64(report, NULL, "stubs_made", cells.stubs_made);
+    report_u64(report, NULL, "stubs_forgotten", cells.stubs_forgotten);
+    report_u64(report, NULL, "cells_forgotten", cells.cells_forgotten);
+    report_u64(report, NULL, "tombstones", cells.tombstones);
+    report_u64(report, NULL, "tombstone_bytes", cells.tombstone_bytes);
+    report_u64(report, NULL, "tombstones_reaped", cells.tombstones_reaped);
+    report_u64(report, NULL, "tombstones_reaped_early", cells.tombstones_reaped_early);
+}
+
 /* stats cluster: the same without the members, and what the requests of clients came to. */
 void node_show_cluster(struct node *node, struct operator_job *job)
 {
@@ -231,6 +249,7 @@ void node_show_cluster(struct node *node, struct operator_job *job)
 #undef X
     report_u64(report, NULL, "requests_in_flight", requests.in_flight);
     report_u64(report, NULL, "links_open", requests.links_open);
+    show_cells(node, report);
 }
 
 /* --- ring --- */
