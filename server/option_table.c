@@ -1,6 +1,7 @@
 #include "server/option_table.h"
 #include "ring/membership.h"
 #include "server/listen_address.h"
+#include <ctype.h>
 #include <limits.h>
 #include <string.h>
 #include <strings.h>
@@ -283,8 +284,24 @@ static const char *set_zone(struct settings *s, const struct option_value *value
     return set_name(&s->zone, value);
 }
 
+/* Whether each address of a list ends with a port; who has that address may change while we run. */
+static bool have_ports(const char *list)
+{
+    while (*list != '\0') {
+        size_t bytes = strcspn(list, ","), end = bytes;
+        while (end > 0 && isdigit((unsigned char)list[end - 1]))
+            end--;
+        if (bytes > 0 && (end == bytes || end < 2 || list[end - 1] != ':'))
+            return false;
+        list += bytes + (list[bytes] == ',');
+    }
+    return true;
+}
+
 static const char *add_join(struct settings *s, const struct option_value *value)
 {
+    if (!have_ports(value->text))
+        return "not addresses of nodes: say ADDRESS:PORT or [IPV6]:PORT, with commas between them";
     if (s->join != NULL)
         return "is given twice: say it once, with commas between the addresses";
     s->join = value->text;

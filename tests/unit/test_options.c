@@ -388,6 +388,8 @@ static void a_node_of_a_cluster_has_to_make_sense(void **state)
     (void)state;
     check_refused("--node-name a --cluster-listen 127.0.0.1:7001 -U 5", 64, "datagram");
     check_refused("--join 127.0.0.1:1", 64, "need --node-name");
+    check_refused("--join 127.0.0.1:1,other", 1, "not addresses of nodes");
+    check_refused("--join :7001", 1, "not addresses of nodes");
     check_refused("--node-name a", 64, "--cluster-listen ADDR:PORT");
     check_refused("--partitions 1000", 1, "not a power of two");
     check_refused("--node-name a234567890123456789012345678901x", 1, "up to 31");
