@@ -559,6 +559,14 @@ static void values_on_their_way_are_bounded(void **state)
     free(says);
 }
 
+/* What a set of `a` to x and a get are answered, and then nothing any more; closes. */
+static void expect_both_and_the_end(int fd)
+{
+    client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    client_expect_end(fd);
+    client_close(fd);
+}
+
 static void quit_waits_for_the_answers_before_it(void **state)
 {
     (void)state;
@@ -568,9 +576,7 @@ static void quit_waits_for_the_answers_before_it(void **state)
     client_wait_until(in_flight == 1);
     client_pause_ms(20);
     answer_each_turn(50);
-    client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
-    client_expect_end(fd);
-    client_close(fd);
+    expect_both_and_the_end(fd);
 }
 
 static void a_client_that_has_said_all_still_hears_its_answers(void **state)
@@ -583,9 +589,7 @@ static void a_client_that_has_said_all_still_hears_its_answers(void **state)
     client_wait_until(in_flight == 1);
     client_pause_ms(20);
     answer_each_turn(50);
-    client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
-    client_expect_end(fd);
-    client_close(fd);
+    expect_both_and_the_end(fd);
 }
 
 static void who_waits_for_an_answer_is_not_idle(void **state)
@@ -640,9 +644,7 @@ static void what_is_in_flight_when_the_worker_stops_is_still_answered(void **sta
     client_wait_until(in_flight == 1);
     percent_per_turn = 10;
     workers_stop();
-    client_expect(fd, "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
-    client_expect_end(fd);
-    client_close(fd);
+    expect_both_and_the_end(fd);
 }
 
 static void what_is_never_answered_does_not_keep_the_worker_from_stopping(void **state)
