@@ -64,7 +64,8 @@ static const char *context_of(const char *key)
     char line[300];
 
     snprintf(line, sizeof line, "mg %s y u\r\n", key);
-    snprintf(context, sizeof context, "%.*s", (int)strcspn(say(line) + 4, "\r"), say(line) + 4);
+    const char *said = say(line) + 4;
+    snprintf(context, sizeof context, "%.*s", (int)strcspn(said, "\r"), said);
     assert_int_equal(context[0], '@');
     return context;
 }
