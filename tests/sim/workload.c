@@ -433,11 +433,22 @@ static void take_write(struct sim *sim, struct operation *operation,
                         operation->started_ms);
 }
 
+/* Whether a client writes after what a node with a wrong clock showed it: no other node dates a
+ * write so far ahead, until that time has come. */
+static bool writes_after_wrong_time(const struct sim *sim, const struct command *command)
+{
+    uint64_t now_ms = CLOCK_START_MS + sim_now(sim);
+
+    return (command->type == COMMAND_PUT || command->type == COMMAND_REMOVE) &&
+           context_newest(&command->seen) > hlc_of_ms(now_ms + sim->settings.drift_max_ms / 2);
+}
+
 static void check_success(struct sim *sim, const struct operation *operation,
                           const struct command_answer *answer)
 {
     if (answer->answer == ANSWER_DONE || !operation->has_to_succeed ||
-        sim->faults.changed_ms > operation->started_ms)
+        sim->faults.changed_ms > operation->started_ms ||
+        writes_after_wrong_time(sim, operation->command))
         return;
     report_broken(sim, PROMISE_AVAILABLE, operation->command->key,
                   "%s at n%u: %s, %u of %u, though enough nodes were within reach",
