@@ -52,5 +52,12 @@ class ClusterCase(unittest.TestCase):
         """A load, to be started by `with`."""
         return Load(nodes, **options)
 
+    def check_all_agree(self, cluster, load):
+        """In the end all owners hold the same, and every node has what was stored."""
+        cluster.wait_until_settled()
+        cluster.wait_until_equal(load.keys)
+        for node in cluster:
+            load.check(node)
+
     def show_logs(self):
         return "\n".join(cluster.logs for cluster in self.clusters)

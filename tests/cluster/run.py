@@ -71,7 +71,6 @@ def main():
     if options.no_network:
         os.environ[network.WHY_NOT] = "--no-network was given"
     network.enter()
-    network.enter()
     network.prepare()
 
     loader = unittest.TestLoader()
