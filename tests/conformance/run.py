@@ -8,35 +8,14 @@ failed, and 77 when all was skipped.  BINARY is ./ringcached, or memcached 1.6.4
 """
 
 import argparse
-import glob
 import os
 import sys
-import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-class Result(unittest.TextTestResult):
-    """Counts what passed, subtests too, and says how long slow tests took."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        self.passed = 0
-
-    def addSuccess(self, test):
-        super().addSuccess(test)
-        self.passed += 1
-
-    def startTest(self, test):
-        super().startTest(test)
-        self.started = time.monotonic()
-
-    def stopTest(self, test):
-        super().stopTest(test)
-        took = time.monotonic() - self.started
-        if took > 2:
-            self.stream.writeln("  (%.1f s: %s)" % (took, test.id()))
+sys.dont_write_bytecode = True
+sys.path.insert(0, HERE)
+import runner
 
 
 def leave_out_differences(suite):
@@ -57,13 +36,10 @@ def leave_out_differences(suite):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--server", default=os.environ.get("RINGCACHED", "./ringcached"))
+    runner.add_options(parser)
     parser.add_argument("--build-dir", help="where client programs were built and packages go")
-    parser.add_argument("--verbose", "-v", action="store_true")
     parser.add_argument("--cluster", action="store_true",
                         help="each server is one node of a cluster of three")
-    parser.add_argument("--only", "-k", action="append", help="only tests whose name contains this")
-    parser.add_argument("files", nargs="*")
     options = parser.parse_args()
 
     os.environ["RINGCACHED"] = os.path.abspath(options.server)
@@ -71,29 +47,7 @@ def main():
         os.environ["CONFORMANCE_BUILD_DIR"] = os.path.abspath(options.build_dir)
     if options.cluster:
         os.environ["CONFORMANCE_CLUSTER"] = "yes"
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, HERE)
-
-    loader = unittest.TestLoader()
-    if options.only:
-        loader.testNamePatterns = ["*%s*" % name for name in options.only]
-    files = options.files or sorted(glob.glob(os.path.join(HERE, "test_*.py")))
-    for folder in {os.path.dirname(os.path.abspath(file)) for file in files}:
-        sys.path.insert(0, folder)
-    names = [os.path.splitext(os.path.basename(file))[0] for file in files]
-    suite = loader.loadTestsFromNames(names)
-    if options.cluster:
-        leave_out_differences(suite)
-    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2 if options.verbose else 1,
-                                     resultclass=Result)
-    result = runner.run(suite)
-    for test, reason in result.skipped:
-        print("skipped: %s: %s" % (test.id(), reason))
-    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    print("%d passed, %d failed, %d skipped" % (result.passed, failed, len(result.skipped)))
-    if failed:
-        sys.exit(1)
-    sys.exit(77 if result.passed == 0 else 0)
+    runner.run(options, HERE, prepare=leave_out_differences if options.cluster else None)
 
 
 if __name__ == "__main__":
